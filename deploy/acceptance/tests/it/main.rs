@@ -1,0 +1,1 @@
+//! What the programs promise, one file for each promise.

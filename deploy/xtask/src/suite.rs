@@ -1,0 +1,50 @@
+//! The suites that `cargo xtask test` runs, in order.
+
+use std::path::PathBuf;
+
+/// Something that is run and timed as one.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    /// Arguments of `cargo` in the normal run.
+    pub(crate) cargo: &'static [&'static str],
+    /// What `--full` adds to the environment.
+    pub(crate) full: &'static [(&'static str, &'static str)],
+}
+
+/// One optimised build (`--release`) serves the programs and every suite.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "parts",
+        cargo: &[
+            "test",
+            "--release",
+            "--workspace",
+            "--exclude",
+            "deploy-acceptance",
+            "--lib",
+            "--bins",
+            "--tests",
+        ],
+        full: &[("COLLECTOR_SEEDS", "20000"), ("COLLECTOR_MUTATIONS", "10000000")],
+    },
+    Suite { name: "docs", cargo: &["test", "--release", "--workspace", "--doc"], full: &[] },
+    Suite {
+        name: "acceptance",
+        cargo: &["test", "--release", "-p", "deploy-acceptance", "--", "--test-threads=1"],
+        full: &[("COLLECTOR_FULL", "1")],
+    },
+];
+
+/// The build directory.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map(PathBuf::from)
+        .unwrap_or_default()
+}

@@ -1,0 +1,3 @@
+//! The properties of the repository as a whole.
+
+mod layers;
