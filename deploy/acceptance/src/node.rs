@@ -85,6 +85,7 @@ impl Node {
         let [ingest, peer, admin] = self.ports;
         let mut command = Command::new(program("collector-server"));
         command
+            .env("COLLECTOR_DATA_DIR", self.data_dir())
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(["--ingest", &format!("127.0.0.1:{ingest}")])

@@ -1,0 +1,60 @@
+//! Lines in, the same lines out.
+
+use deploy_acceptance::{Node, NodeOptions, Tree};
+use std::time::Duration;
+
+const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A node that rolls every second, so that a test need not wait for the default 30 s.
+pub(crate) fn quick_roll() -> NodeOptions {
+    let config = r#"
+[flow.default.sources.ingest]
+type = "collector"
+channels = ["main"]
+[flow.default.channels.main]
+type = "durable"
+[flow.default.sinks.files]
+type = "files"
+channel = "main"
+path = "${env:COLLECTOR_DATA_DIR}/files/default/%Y-%m-%d/%H%M"
+roll_interval = "1s"
+"#;
+    NodeOptions { config: Some(config.to_owned()), ..NodeOptions::default() }
+}
+
+/// What `seq 1 n` prints.
+pub(crate) fn seq(n: u64) -> Vec<u8> {
+    (1..=n).flat_map(|number| format!("{number}\n").into_bytes()).collect()
+}
+
+#[test]
+fn a_hundred_thousand_lines_come_out_byte_for_byte() {
+    let node = Node::started();
+    let lines = seq(100_000);
+    let sent = node.cli_with_input(
+        &["--output", "json", "send", "--ack", "committed", "--timeout", "120s"],
+        &lines,
+    );
+    let answer = sent.expect(0).json();
+    assert_eq!(answer["acked_events"], 100_000);
+    assert!(Tree::read(&node.files()).concatenated() == lines, "the files are not what was sent");
+    let audit = node.audit(true);
+    assert_eq!(audit["balanced"], true, "{audit:#}");
+    assert_eq!(audit["flows"][0]["in_files"], 100_000, "{audit:#}");
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_open_and_a_restart_goes_on() {
+    let mut node = Node::new(quick_roll());
+    node.start();
+    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    node.stop().expect(0);
+    let before = Tree::read(&node.files());
+    assert_eq!(before.lines(), 1_000, "SIGTERM rolls what is open");
+    node.start();
+    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    node.drained(DRAINED_WITHIN);
+    let after = Tree::read(&node.files());
+    before.still_in(&after);
+    assert_eq!(after.lines(), 2_000);
+}

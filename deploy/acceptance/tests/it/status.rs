@@ -1,0 +1,84 @@
+//! `collector-cli status`: well, not well and why, not there.
+
+use crate::send::{quick_roll, seq};
+use deploy_acceptance::{Node, Tree, eventually, need, run, skip, wait_for};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+#[test]
+fn a_healthy_node_is_0_and_nothing_listening_is_2() {
+    let node = Node::started();
+    let status = node.cli(&["--output", "json", "status"]).expect(0).json();
+    assert_eq!(status["healthy"], true, "{status:#}");
+    for field in ["healthy", "reasons", "cluster", "nodes", "flows", "sinks", "penalties", "disks"]
+    {
+        assert!(status.get(field).is_some(), "{field} is missing: {status:#}");
+    }
+    run("collector-cli", &["--endpoint", "http://127.0.0.1:1", "status"]).expect(2);
+}
+
+#[test]
+fn a_read_only_directory_is_1_with_the_reason_and_heals_by_itself() {
+    if need("chattr", "apt-get install e2fsprogs").is_none() {
+        return;
+    }
+    let mut node = Node::new(quick_roll());
+    node.start();
+    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    node.drained(Duration::from_secs(60));
+    let lock = Immutable::new(&node.files());
+    let Some(lock) = lock else {
+        skip("this file system has no immutable flag");
+        return;
+    };
+    node.cli_with_input(&["send"], &seq(2_000)).expect(0);
+    let reasons = eventually("the node says so", Duration::from_secs(90), || {
+        let answer = node.cli(&["--output", "json", "status"]);
+        if answer.code() == 1 { Ok(answer.json()["reasons"].clone()) } else { Err(answer) }
+    });
+    assert!(reasons.to_string().contains("files"), "a sentence that names the sink: {reasons}");
+    drop(lock);
+    node.drained(Duration::from_secs(120));
+    wait_for("the node is healthy again", Duration::from_secs(60), || {
+        node.cli(&["status"]).code() == 0
+    });
+    assert_eq!(Tree::read(&node.files()).lines(), 3_000, "nothing lost, nothing twice");
+}
+
+/// Makes every directory below one immutable until dropped: root writes through mode bits.
+struct Immutable {
+    directories: Vec<std::path::PathBuf>,
+}
+
+impl Immutable {
+    fn new(root: &Path) -> Option<Self> {
+        let directories = directories(root);
+        let lock = Self { directories };
+        lock.directories.iter().all(|directory| chattr("+i", directory)).then_some(lock)
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            chattr("-i", directory);
+        }
+    }
+}
+
+fn chattr(flag: &str, path: &Path) -> bool {
+    Command::new("chattr").arg(flag).arg(path).status().is_ok_and(|status| status.success())
+}
+
+/// A directory and those below it, the deepest first.
+fn directories(root: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in root.read_dir().into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(directories(&entry.path()));
+        }
+    }
+    found.push(root.to_owned());
+    found
+}
