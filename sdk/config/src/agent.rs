@@ -1,0 +1,46 @@
+//! What an agent is told: `[agent]` and its flow.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, ByteSize, DurationText, FlowSpec, LogSettings};
+
+/// An agent's configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The agent itself.
+    pub agent: AgentSettings,
+    /// What it runs, usually one flow from `taildir` through a durable channel to `collector`.
+    #[serde(rename = "flow")]
+    pub flows: BTreeMap<String, FlowSpec>,
+}
+
+/// The `[agent]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Where the agent keeps its spool, its positions and its dead letters.
+    pub data_dir: String,
+    /// Where `/metrics` and `/health` are served.
+    pub admin: Address,
+    /// Whether an address that other machines reach may be served without TLS.
+    pub insecure: bool,
+    /// How long an orderly stop may take.
+    pub shutdown_timeout: DurationText,
+    /// The spool: what its durable channels are kept in.
+    pub log: LogSettings,
+}
+
+impl Default for AgentSettings {
+    fn default() -> AgentSettings {
+        AgentSettings {
+            data_dir: "./collector-agent".to_owned(),
+            admin: Address::new("127.0.0.1", 7403),
+            insecure: false,
+            shutdown_timeout: DurationText::from_secs(30),
+            log: LogSettings { cache: ByteSize::mib(16), ..LogSettings::default() },
+        }
+    }
+}
