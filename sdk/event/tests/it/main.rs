@@ -1,0 +1,3 @@
+//! Blocks through their public face.
+
+mod blocks;
