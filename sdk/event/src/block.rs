@@ -157,6 +157,10 @@ impl Block {
         self.0.dictionary.shared(key).map(|shared| shared.value.text(&self.0.body))
     }
 
+    fn shares(&self, key: u32) -> bool {
+        self.0.dictionary.shared(key).is_some()
+    }
+
     fn shared_pairs(&self) -> impl Iterator<Item = (u32, &str)> {
         let shared = self.0.dictionary.shared.iter();
         shared.map(|shared| (shared.key, shared.value.text(&self.0.body)))

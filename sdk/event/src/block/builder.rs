@@ -1,10 +1,12 @@
 //! Encoding events into blocks, one after the other, without allocating per event.
 
-use std::collections::HashMap;
+mod error;
+mod keys;
+
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 
 use super::dictionary::Dictionary;
 use super::header::BlockHeader;
@@ -12,58 +14,17 @@ use super::walk::{EventRef, Shape};
 use super::{Block, Checked};
 use crate::limits::{
     BLOCK_BYTES_MAX, BODY_BYTES_MAX, EVENTS_MAX, HEADER_BYTES_MAX, HEADER_KEY_BYTES_MAX,
-    HEADER_VALUE_BYTES_MAX, HEADERS_MAX, KEYS_MAX,
+    HEADER_VALUE_BYTES_MAX, HEADERS_MAX,
 };
 use crate::{Codec, Headers, ProducerId, varint};
-
-/// Why an event or a shared header was not taken. The builder is as it was before.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// Finish this block and push again: the event fits in an empty one.
-    #[error("block is full: its {field} would be above {limit}")]
-    Full {
-        /// What ran out.
-        field: &'static str,
-        /// Its limit.
-        limit: u64,
-    },
-    /// Will never fit: no block may hold such an event.
-    #[error("{field} is {value}, the limit is {limit}")]
-    Limit {
-        /// What is too large.
-        field: &'static str,
-        /// How large it is.
-        value: u64,
-        /// How large it may be.
-        limit: u64,
-    },
-    /// A header without a key.
-    #[error("header key is empty")]
-    EmptyKey,
-    /// One event with two own headers under one key.
-    #[error("header key comes twice: {key:?}")]
-    DuplicateKey {
-        /// The key.
-        key: String,
-    },
-    /// Sequences must ascend, and end below `u64::MAX`.
-    #[error("sequence is {found}, the next must be at least {expected} and below {}", u64::MAX)]
-    Sequence {
-        /// The lowest that may come next.
-        expected: u64,
-        /// What came.
-        found: u64,
-    },
-    /// Shared headers belong before the first event.
-    #[error("block has events already, a shared header comes before them")]
-    NotEmpty,
-}
+pub use error::PushError;
+use keys::Keys;
 
 /// Makes blocks of events.
 ///
 /// Holds one unfinished block. Its memory is used again for the next, and nothing is allocated per
 /// event.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct BlockBuilder {
     producer: ProducerId,
     generation: u64,
@@ -364,122 +325,16 @@ impl BlockBuilder {
     }
 }
 
-/// The header keys of the block being built. Those of the shared headers come first, in order.
-#[derive(Debug, Default)]
-struct Keys {
-    list: Vec<Key>,
-    index: HashMap<Box<str>, u32, RandomState>,
-    /// Which key the header at each place of the event before had: mostly the same again.
-    guess: Vec<u32>,
-    /// Bytes of the list and of the shared headers as encoded, without the two counts.
-    encoded: usize,
-    /// Bytes of keys and values of the shared headers.
-    shared_bytes: usize,
-    event: u64,
-}
-
-#[derive(Debug)]
-struct Key {
-    text: Box<str>,
-    /// Key and value of the shared header under it, 0 if there is none.
-    shared_bytes: usize,
-    /// The last event that had it.
-    event: u64,
-}
-
-impl Keys {
-    fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    fn clear(&mut self) {
-        self.list.clear();
-        self.index.clear();
-        self.encoded = 0;
-        self.shared_bytes = 0;
-    }
-
-    /// Forgets the keys from `len` on, which no shared header has.
-    fn truncate(&mut self, len: usize) {
-        for key in self.list.drain(len..) {
-            self.index.remove(&key.text);
-            self.encoded -= varint::len(key.text.len() as u64) + key.text.len();
-        }
-    }
-
-    /// Starts over with the keys of the shared headers.
-    fn share(&mut self, shared: &Headers) {
-        self.clear();
-        for (place, (key, value)) in shared.iter().enumerate() {
-            self.add(key, key.len() + value.len());
-            self.shared_bytes += key.len() + value.len();
-            self.encoded +=
-                varint::len(place as u64) + varint::len(value.len() as u64) + value.len();
-        }
-    }
-
-    fn next_event(&mut self) {
-        self.event += 1;
-    }
-
-    /// The index of `key` for the own header at `place`, and what its shared header takes.
-    fn use_own(&mut self, place: usize, key: &str) -> Result<(u32, usize), PushError> {
-        let guess = self.guess.get(place).copied();
-        let guessed = guess.filter(|guess| {
-            self.list.get(*guess as usize).is_some_and(|known| *known.text == *key)
-        });
-        let found = guessed.or_else(|| self.index.get(key).copied());
-        let index = match found {
-            Some(index) => index,
-            None if self.list.len() == KEYS_MAX => {
-                return Err(PushError::Full { field: "keys", limit: KEYS_MAX as u64 });
-            }
-            None => self.add(key, 0),
-        };
-        match self.guess.get_mut(place) {
-            Some(guess) => *guess = index,
-            None => self.guess.push(index),
-        }
-        let known = &mut self.list[index as usize];
-        if known.event == self.event {
-            return Err(PushError::DuplicateKey { key: key.to_owned() });
-        }
-        known.event = self.event;
-        Ok((index, known.shared_bytes))
-    }
-
-    fn add(&mut self, key: &str, shared_bytes: usize) -> u32 {
-        let index = self.list.len() as u32;
-        self.list.push(Key { text: key.into(), shared_bytes, event: 0 });
-        self.index.insert(key.into(), index);
-        self.encoded += varint::len(key.len() as u64) + key.len();
-        index
-    }
-
-    fn shared_len(&self) -> usize {
-        self.list.iter().take_while(|key| key.shared_bytes > 0).count()
-    }
-
-    /// Bytes that [`write`](Self::write) appends.
-    fn encoded_bytes(&self) -> usize {
-        // The count of shared headers is at most 64: one byte.
-        varint::len(self.list.len() as u64) + 1 + self.encoded
-    }
-
-    /// Appends keys and shared headers.
-    fn write(&self, shared: &Headers, out: &mut Vec<u8>) {
-        varint::put(out, self.list.len() as u64);
-        for key in &self.list {
-            varint::put(out, key.text.len() as u64);
-            out.extend_from_slice(key.text.as_bytes());
-        }
-        debug_assert_eq!(self.shared_len(), shared.len());
-        varint::put(out, shared.len() as u64);
-        for (index, (_, value)) in shared.iter().enumerate() {
-            varint::put(out, index as u64);
-            varint::put(out, value.len() as u64);
-            out.extend_from_slice(value.as_bytes());
-        }
+/// Tells which block this will be and never what is in it.
+impl fmt::Debug for BlockBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockBuilder")
+            .field("producer", &self.producer)
+            .field("generation", &self.generation)
+            .field("next_sequence", &self.next_sequence)
+            .field("len", &self.count)
+            .field("encoded_bytes", &self.encoded_bytes())
+            .finish()
     }
 }
 

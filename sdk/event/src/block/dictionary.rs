@@ -40,8 +40,13 @@ impl Span {
 
     /// The piece as text, once [`Dictionary::read`] has seen that it is.
     pub(crate) fn text(self, body: &[u8]) -> &str {
-        from_utf8(self.bytes(body)).expect("decode checked that keys and values are UTF-8")
+        text(self.bytes(body))
     }
+}
+
+/// A key or value as text, once the block's check has seen that it is.
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    from_utf8(bytes).expect("decode checked that keys and values are UTF-8")
 }
 
 impl Dictionary {
@@ -81,7 +86,7 @@ fn read_keys(body: &[u8], reader: &mut Reader<'_>) -> Result<Box<[Span]>, BlockE
         if length == 0 {
             return Err(BlockError::Zero { place: Place::block("key length") });
         }
-        keys.push(text(body, reader, "key", length)?);
+        keys.push(read_text(body, reader, "key", length)?);
     }
     let mut sorted: Vec<_> = keys.iter().map(|key: &Span| key.bytes(body)).collect();
     sorted.sort_unstable();
@@ -111,7 +116,7 @@ fn read_shared(
             return Err(BlockError::DuplicateKey { place, key: key.text(body).to_owned() });
         }
         let length = bounded(reader, "shared header value length", HEADER_VALUE_BYTES_MAX)?;
-        let value = text(body, reader, "shared header value", length)?;
+        let value = read_text(body, reader, "shared header value", length)?;
         total += key.len() + value.len();
         shared.push(SharedHeader { key: index, value });
     }
@@ -135,7 +140,7 @@ fn bounded(
     Ok(value as usize)
 }
 
-fn text(
+fn read_text(
     body: &[u8],
     reader: &mut Reader<'_>,
     field: &'static str,

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::str::from_utf8;
 
 use bytes::Bytes;
 
+use super::dictionary::text;
 use super::{Block, HeaderKey};
 use crate::varint::{Fault, Reader, unzigzag};
 use crate::{Event, EventId, Headers};
@@ -171,8 +171,7 @@ impl<'a> EventRef<'a> {
 
     /// The same for a key looked up before with [`Block::key`] of this block, which is faster.
     pub fn header_at(&self, key: HeaderKey) -> Option<&'a str> {
-        let own = self.own().find(|(index, _)| *index == key.0);
-        own.map(|(_, value)| value).or_else(|| self.block.shared_value(key.0))
+        self.own().value(key.0).or_else(|| self.block.shared_value(key.0))
     }
 
     /// Whether it has headers of its own.
@@ -184,7 +183,7 @@ impl<'a> EventRef<'a> {
     /// Its own headers alone, in the order they were given.
     pub fn own_headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let block = self.block;
-        self.own().map(|(key, value)| (block.key_text(key), value))
+        self.own().map(|(key, value)| (block.key_text(key), text(value)))
     }
 
     /// All its headers: the block's in their order, each with the event's own value if it has one,
@@ -192,13 +191,11 @@ impl<'a> EventRef<'a> {
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let block = self.block;
         let own = self.own();
-        let shared = block.shared_pairs().map(move |(key, value)| {
-            let mut own = own;
-            (key, own.find(|(index, _)| *index == key).map_or(value, |(_, value)| value))
-        });
-        shared
-            .chain(own.filter(|(key, _)| block.shared_value(*key).is_none()))
-            .map(|(key, value)| (block.key_text(key), value))
+        let shared =
+            block.shared_pairs().map(move |(key, value)| (key, own.value(key).unwrap_or(value)));
+        let others =
+            own.filter(|(key, _)| !block.shares(*key)).map(|(key, value)| (key, text(value)));
+        shared.chain(others).map(|(key, value)| (block.key_text(key), value))
     }
 
     /// The event on its own. Its headers are copied, its body keeps the block's memory alive.
@@ -232,18 +229,25 @@ struct OwnHeaders<'a> {
 }
 
 impl<'a> OwnHeaders<'a> {
-    fn read(&mut self) -> Result<(u32, &'a str), Fault> {
+    /// The value under the key with this index.
+    #[inline]
+    fn value(mut self, key: u32) -> Option<&'a str> {
+        self.find(|(index, _)| *index == key).map(|(_, value)| text(value))
+    }
+
+    #[inline]
+    fn read(&mut self) -> Result<(u32, &'a [u8]), Fault> {
         let key = self.reader.varint()? as u32;
         let length = self.reader.varint()?;
-        let value = self.reader.take(length)?;
-        Ok((key, from_utf8(value).expect("decode checked that values are UTF-8")))
+        Ok((key, self.reader.take(length)?))
     }
 }
 
 impl<'a> Iterator for OwnHeaders<'a> {
-    type Item = (u32, &'a str);
+    type Item = (u32, &'a [u8]);
 
-    fn next(&mut self) -> Option<(u32, &'a str)> {
+    #[inline]
+    fn next(&mut self) -> Option<(u32, &'a [u8])> {
         if self.reader.left() == 0 {
             return None;
         }
