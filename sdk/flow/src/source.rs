@@ -1,10 +1,11 @@
 //! The contract of what receives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sdk_event::{Block, ProducerId};
+use sdk_event::{Block, Event, ProducerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{BoxError, PutError, Receipt};
@@ -22,7 +23,7 @@ pub trait Source: Send {
     /// When the source cannot go on; the flow decides what that means.
     async fn run(
         self: Box<Self>,
-        intake: std::sync::Arc<dyn Intake>,
+        intake: Arc<dyn Intake>,
         stop: CancellationToken,
     ) -> Result<(), SourceError>;
 }
@@ -48,6 +49,14 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// See [`PutError`].
     async fn remember(&self, position: Bytes) -> Result<(), PutError>;
+
+    /// Keeps an event that cannot be put, because of what is in it, where the
+    /// operator finds it. Durable when it returns; only then the source moves
+    /// past the event, so after a crash the same one may come again.
+    ///
+    /// # Errors
+    /// See [`PutError`].
+    async fn dead_letter(&self, event: Event, reason: &str) -> Result<(), PutError>;
 }
 
 /// Where a source begins: what its flow's log knows about it.
