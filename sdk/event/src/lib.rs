@@ -39,15 +39,16 @@
 //! COLLECTOR_MUTATIONS=10000000 cargo test --release -p sdk-event mutated -- --nocapture
 //! ```
 //!
-//! ten million in 14 s on the machine below. It prints its seed; a failure names the `COLLECTOR_SEED` and
-//! `COLLECTOR_MUTATION` that repeat it. What zstd allocates itself is not counted: one context per
+//! ten million (14 s on the machine below). It prints its seed; a failure names the
+//! `COLLECTOR_SEED` and `COLLECTOR_MUTATION` that repeat it. What zstd allocates itself is not counted: one context per
 //! thread that ever decompressed or compressed, of a size that does not depend on the input, since
 //! it decompresses in one step into the buffer given.
 //!
 //! # What it costs
 //!
-//! Blocks of 470 events of 490 bytes, uncompressed, one core of a virtual machine (AMD EPYC), best
-//! of 300, nanoseconds per event (`cargo test --release -p sdk-event -- --ignored --nocapture speed`):
+//! Nanoseconds per event, best of 300: blocks of 470 events of 490 bytes, uncompressed, one core of
+//! a virtual machine (AMD EPYC), November 2026.
+//! `cargo test --release -p sdk-event -- --ignored --nocapture speed` prints them.
 //!
 //! | own headers | build | decode | walk | walk and look up a header | thin by half |
 //! |---|---|---|---|---|---|

@@ -9,7 +9,7 @@ mod valid;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use sdk_event::Block;
+use sdk_event::{Block, BlockHeader};
 use serde_json::{Value, json};
 
 /// Bytes with a name.
@@ -129,5 +129,13 @@ fn invalid_vectors_are_refused_by_the_name_described() {
         let bytes = Bytes::from(read(case["file"].as_str().unwrap()));
         let error = Block::decode(bytes).expect_err(name);
         assert_eq!(case["error"], error.name(), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_header_alone_is_refused_for_what_it_says() {
+    for name in ["bad_count_zero", "bad_sequence_end", "bad_span_dense", "bad_span_short"] {
+        let bytes = read(&format!("{name}.bin"));
+        assert!(BlockHeader::decode(&bytes[..BlockHeader::BYTES]).is_err(), "{name}");
     }
 }
