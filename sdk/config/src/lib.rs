@@ -7,24 +7,34 @@
 mod address;
 mod agent;
 mod channel;
+mod check;
 mod defaults;
+mod diagnostics;
+mod document;
 mod duration;
 mod flow;
 mod group;
+mod hints;
 mod interceptor;
 pub mod ledger;
+mod mistake;
+mod nearest;
 mod node;
+mod parse;
 mod replacement;
 mod selector;
 mod sink;
 mod size;
 mod source;
 mod template;
+mod time_pattern;
 
 pub use address::{Address, AddressError};
 pub use agent::{AgentConfig, AgentSettings};
 pub use channel::{ChannelSpec, DurableChannel, MemoryChannel};
+pub use check::{Place, check_flow};
 pub use defaults::default_flow;
+pub use diagnostics::{Diagnostic, Diagnostics};
 pub use duration::{DurationError, DurationText};
 pub use flow::{FlowSpec, Policy, SinkGroup};
 pub use group::{
@@ -35,7 +45,9 @@ pub use interceptor::{
     RegexExtractorInterceptor, RegexFilterInterceptor, RemoveHeaderInterceptor,
     SearchReplaceInterceptor, SerializerType, StaticInterceptor, TimestampInterceptor,
 };
+pub use mistake::{KeyPath, Mistake, Severity, Step};
 pub use node::{ArchiveSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings};
+pub use parse::{Parsed, Resolve, parse_agent, parse_flows, parse_node, process_env};
 pub use replacement::{Replacement, ReplacementError, ReplacementPiece};
 pub use selector::{MultiplexingSelector, ReplicatingSelector, SelectorSpec};
 pub use sink::{
@@ -49,3 +61,4 @@ pub use source::{
     TaildirSource,
 };
 pub use template::{HostEscape, Piece, TIME_ESCAPES, Template, TemplateError, TimeEscape};
+pub use time_pattern::{TimePattern, TimePatternError, is_time_zone};

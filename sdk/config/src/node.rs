@@ -85,11 +85,11 @@ pub struct LogSettings {
     /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
     pub cache: ByteSize,
     /// Percent of the quota from which `status` warns.
-    pub warn_percent: u8,
+    pub warn_percent: u32,
     /// Percent of the quota from which ingest is refused.
-    pub stop_ingest_percent: u8,
+    pub stop_ingest_percent: u32,
     /// Percent of the quota from which only sinks may write.
-    pub sinks_only_percent: u8,
+    pub sinks_only_percent: u32,
 }
 
 impl Default for LogSettings {
