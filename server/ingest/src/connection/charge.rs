@@ -1,0 +1,46 @@
+//! What one request's body holds of the memory for received bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Connection, subtract};
+use crate::memory::Hold;
+
+/// The bytes that a request's body has given out and that nobody has passed on.
+///
+/// Lives as long as anything of the request does; what is left then is released.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    connection: Arc<Connection>,
+    held: AtomicUsize,
+}
+
+impl Charge {
+    pub(crate) fn new(connection: Arc<Connection>) -> Arc<Charge> {
+        connection.bodies.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Charge { connection, held: AtomicUsize::new(0) })
+    }
+
+    /// The body has given out `bytes`.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.held.fetch_add(self.connection.take_unread(bytes), Ordering::Relaxed);
+    }
+
+    /// `bytes` of it are one complete message, which is now on its own.
+    pub(crate) fn split(&self, bytes: usize) -> Hold {
+        let bytes = subtract(&self.held, bytes);
+        subtract(&self.connection.unfinished, bytes);
+        Hold::adopt(Arc::clone(&self.connection.memory), bytes)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let held = *self.held.get_mut();
+        subtract(&self.connection.unfinished, held);
+        self.connection.memory.release(held);
+        if self.connection.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connection.release_unread();
+        }
+    }
+}
