@@ -1,0 +1,67 @@
+//! Everything below is final.
+
+use sdk_config::ledger::{Drops, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::command::reply::{Answer, LedgerReply};
+use crate::limits::{DROP_RULES_MAX, NAME_BYTES_MAX};
+use crate::state::Ledger;
+
+/// Raises the floor from where it is. Open Intents below it must be committed or pinned first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaiseFloor {
+    /// The floor so far: anything else is refused.
+    pub from: u64,
+    /// The new floor.
+    pub to: u64,
+    /// The channel's running total of stored events at `to`, as the log has it.
+    pub stored: u64,
+    /// Events in `[from, to)` that a sink without files has delivered.
+    pub delivered: u64,
+    /// Events in `[from, to)` that no sink gets.
+    pub drops: Drops,
+}
+
+impl RaiseFloor {
+    pub(super) fn apply(self, ledger: &mut Ledger, context: &Context<'_>) -> LedgerReply {
+        let RaiseFloor { from, to, stored, delivered, drops } = self;
+        let floor = ledger.floor;
+        if from != floor {
+            return Err(Refusal::Floor { floor });
+        }
+        if to < from {
+            return Err(Refusal::Invalid("a floor never falls".to_owned()));
+        }
+        if let Some(end) = context.sealed_end
+            && to > end
+        {
+            return Err(Refusal::BeyondEnd { end });
+        }
+        let named = |rule: &String| !rule.is_empty() && rule.len() <= NAME_BYTES_MAX;
+        if drops.by_rule.len() > DROP_RULES_MAX || !drops.by_rule.keys().all(named) {
+            return Err(Refusal::Invalid("too many or too long names of rules".to_owned()));
+        }
+        let passed = stored.checked_sub(ledger.book.stored).filter(|passed| *passed <= to - from);
+        let Some(passed) = passed else {
+            return Err(Refusal::Invalid("the running total does not fit the range".to_owned()));
+        };
+        if drops.dropped().saturating_add(drops.lost).saturating_add(delivered) > passed {
+            return Err(Refusal::Invalid("more events than the range has".to_owned()));
+        }
+        if drops.lost > 0 && drops.lost > (context.lost)(from, to) {
+            return Err(Refusal::NotLost);
+        }
+        let open = ledger.buckets.values().filter_map(|bucket| bucket.first_unpinned()).min();
+        if let Some(first) = open
+            && first < to
+        {
+            return Err(Refusal::OpenBelow { first });
+        }
+        ledger.raise_floor(to);
+        ledger.book.stored = stored;
+        ledger.book.in_files = ledger.book.in_files.saturating_add(delivered);
+        ledger.book.pass(&drops);
+        Ok(Answer::default())
+    }
+}
