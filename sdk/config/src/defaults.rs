@@ -6,6 +6,17 @@ use crate::{
     ChannelSpec, CollectorSource, DurableChannel, FilesSink, FlowSpec, SinkSpec, SourceSpec,
 };
 
+/// A node's file with every key and its default, explained. Reading it gives what a node without a
+/// file runs.
+pub fn annotated_defaults() -> &'static str {
+    include_str!("defaults/node.toml")
+}
+
+/// The same for an agent, around an example that tails a web log.
+pub fn annotated_agent_defaults() -> &'static str {
+    include_str!("defaults/agent.toml")
+}
+
 /// The flow `default` of a node without a configuration file: what arrives goes through one durable
 /// channel into `<files_dir>/default/%Y-%m-%d/%H%M/`.
 pub fn default_flow(files_dir: &str) -> FlowSpec {

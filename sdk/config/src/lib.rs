@@ -28,12 +28,13 @@ mod size;
 mod source;
 mod template;
 mod time_pattern;
+mod write;
 
 pub use address::{Address, AddressError};
 pub use agent::{AgentConfig, AgentSettings};
 pub use channel::{ChannelSpec, DurableChannel, MemoryChannel};
 pub use check::{Place, check_flow};
-pub use defaults::default_flow;
+pub use defaults::{annotated_agent_defaults, annotated_defaults, default_flow};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use duration::{DurationError, DurationText};
 pub use flow::{FlowSpec, Policy, SinkGroup};
@@ -62,3 +63,4 @@ pub use source::{
 };
 pub use template::{HostEscape, Piece, TIME_ESCAPES, Template, TemplateError, TimeEscape};
 pub use time_pattern::{TimePattern, TimePatternError, is_time_zone};
+pub use write::flows_to_toml;

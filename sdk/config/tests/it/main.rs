@@ -1,8 +1,12 @@
 //! What the configuration promises.
 
+mod annotated;
+mod files;
 mod five;
+mod robust;
 mod singles;
 mod specs;
+mod text;
 
 use sdk_config::{Parsed, parse_node};
 
