@@ -33,14 +33,6 @@ pub enum OpenError {
         /// Which, and what to do.
         reason: String,
     },
-    /// The file that fixes quota and segment size cannot be read.
-    #[error("{} is damaged: {reason}", file.display())]
-    Meta {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The disk failed.
     #[error("cannot {action} {}", path.display())]
     Io {

@@ -271,7 +271,12 @@ mod tests {
         FlushHeader {
             number: 11,
             directory: Directory { segment: 5, at: 8192, data_at: 304, entries },
-            previous: Some(Directory { segment: 4, at: 4096, data_at: 64, entries: vec![entry(9)] }),
+            previous: Some(Directory {
+                segment: 4,
+                at: 4096,
+                data_at: 64,
+                entries: vec![entry(9)],
+            }),
         }
     }
 

@@ -33,6 +33,12 @@ pub const CACHE_BYTES: usize = 64 << 20;
 /// Bytes that may wait to be written.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 
+/// The longest body of a record, where segments are long enough (a body is at most half a segment).
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// A flush takes no more records once it has so many bytes.
+pub(crate) const FLUSH_BYTES_MAX: u64 = 8 << 20;
+
 /// A monotonic clock.
 pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
 

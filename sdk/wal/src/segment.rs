@@ -118,7 +118,8 @@ impl FileName {
 mod tests {
     use super::*;
 
-    const HEADER: SegmentHeader = SegmentHeader { number: 7, life: 0x0123_4567_89ab_cdef, length: 1 << 26 };
+    const HEADER: SegmentHeader =
+        SegmentHeader { number: 7, life: 0x0123_4567_89ab_cdef, length: 1 << 26 };
 
     #[test]
     fn one_copy_of_the_header_is_enough() {

@@ -6,7 +6,7 @@
 mod faulty;
 mod real;
 
-pub use faulty::{Fault, FaultyStorage, Faults};
+pub use faulty::{Fault, Faults, FaultyStorage};
 pub use real::RealStorage;
 
 use std::any::Any;

@@ -76,7 +76,8 @@ impl Storage for RealStorage {
 
     fn lock_dir(&self, dir: &Path, holder: &str) -> io::Result<LockOutcome> {
         let path = dir.join(LOCK_FILE);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 // Only a courtesy to whoever comes second: on a full disk the lock holds without it.

@@ -1,0 +1,149 @@
+//! Copies what little is still needed of a segment to the end of the log, so that the segment can be freed.
+
+use crate::body::Body;
+use crate::contents::Run;
+use crate::core::Core;
+use crate::entry::{Answer, Appended, Entry, Purpose};
+use crate::error::AppendError;
+use crate::flush::DirectoryEntry;
+use crate::index::{Index, Segment};
+use crate::quarantine::Quarantined;
+use crate::queue::Pending;
+use crate::segment::FIRST_FLUSH_AT;
+use crate::walk::{Flush, Found, SegmentFile, Walk};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::Ordering;
+
+/// Only segments of which less than this share is needed are copied.
+const NEEDED_PERCENT_MAX: u64 = 25;
+
+/// Bytes of bodies copied at once.
+const BATCH_BYTES: u64 = 1 << 20;
+
+/// Whoever appends the copies and waits for them.
+pub(crate) type Submit<'a> = &'a mut dyn FnMut(VecDeque<Pending>);
+
+/// Copies one segment if there is cause. Returns whether it did.
+pub(crate) fn step(core: &Core, submit: Submit<'_>) -> io::Result<bool> {
+    let Some((number, life)) = choose(core) else { return Ok(false) };
+    let whole = match core.open_segment(number, life)? {
+        Some(segment) => copy(core, &segment, submit)?,
+        None => false,
+    };
+    let mut index = core.index_mut();
+    if let Some(segment) = index.segments.get_mut(&number) {
+        segment.stuck |= !whole;
+        if whole {
+            segment.contents.runs.iter_mut().for_each(|run| run.dead = true);
+        }
+    }
+    Ok(whole)
+}
+
+/// The segment with the smallest share still needed, if the log is above half of its quota.
+fn choose(core: &Core) -> Option<(u64, u64)> {
+    if !core.quota.wants_room() || core.is_dead() {
+        return None;
+    }
+    let index = core.index();
+    let length = u64::from(core.meta.segment_bytes);
+    let needed = |segment: &Segment| -> u64 {
+        segment.contents.runs.iter().map(|run| index.needed_bytes(run)).sum()
+    };
+    let candidates = index.closed().filter(|(_, segment)| !segment.stuck);
+    let with_needed = candidates.map(|(number, segment)| (needed(segment), number, segment.life));
+    let least = with_needed.filter(|&(needed, ..)| needed > 0).min()?;
+    (least.0 * 100 < length * NEEDED_PERCENT_MAX).then_some((least.1, least.2))
+}
+
+/// Copies every needed record; `false` if one could not be.
+fn copy(core: &Core, segment: &SegmentFile, submit: Submit<'_>) -> io::Result<bool> {
+    let Some((end, runs)) = contents(&core.index(), segment.number) else { return Ok(false) };
+    let at = FIRST_FLUSH_AT;
+    let mut walk = Walk { segment, at, end, successor: None };
+    let mut batch = Batch::default();
+    while let Some(flush) = walk.step()? {
+        if flush.found == Found::Lost || !copy_flush(core, segment, &flush, &runs, &mut batch)? {
+            return Ok(false);
+        }
+        if batch.bytes >= BATCH_BYTES && !batch.submit(core, submit) {
+            return Ok(false);
+        }
+    }
+    Ok(walk.at == end && batch.submit(core, submit))
+}
+
+fn contents(index: &Index, number: u64) -> Option<(u32, Vec<Run>)> {
+    let contents = &index.segments.get(&number)?.contents;
+    Some((contents.end, contents.runs.clone()))
+}
+
+fn copy_flush(
+    core: &Core,
+    segment: &SegmentFile,
+    flush: &Flush,
+    runs: &[Run],
+    batch: &mut Batch,
+) -> io::Result<bool> {
+    for (at, entry) in flush.directory.places() {
+        if !is_needed(core, entry, runs) {
+            continue;
+        }
+        let Some((header, body)) = segment.record(at, entry)? else {
+            let reason = "checksum does not match";
+            core.quarantine(Quarantined::record(segment.number, entry, reason));
+            return Ok(false);
+        };
+        batch.push(Entry {
+            lineage: header.lineage,
+            kind: header.kind,
+            purpose: Purpose::Drain,
+            first_offset: header.first_offset,
+            count: header.count,
+            put_time_ms: header.put_time_ms,
+            identity: entry.identity,
+            body: Body::from(body),
+        });
+    }
+    Ok(true)
+}
+
+fn is_needed(core: &Core, entry: &DirectoryEntry, runs: &[Run]) -> bool {
+    let living =
+        |run: &&Run| run.copied == entry.copied && run.contains(&entry.lineage, entry.first_offset);
+    let index = core.index();
+    runs.iter().filter(|run| !run.dead).any(|run| living(&run))
+        && index.needs(&entry.lineage, entry.first_offset..entry.end())
+}
+
+/// Copies on their way.
+#[derive(Default)]
+struct Batch {
+    records: VecDeque<(Entry, Answer, Appended)>,
+    bytes: u64,
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.body.len() as u64;
+        let (appended, answer) = Appended::new();
+        self.records.push_back((entry, answer, appended));
+    }
+
+    /// Appends the copies; `false` if one was not.
+    fn submit(&mut self, core: &Core, submit: Submit<'_>) -> bool {
+        let (mut pending, mut answers) = (VecDeque::new(), Vec::new());
+        for (entry, answer, appended) in self.records.drain(..) {
+            let copy = Pending::new(entry, true, answer);
+            core.in_flight_bytes.fetch_add(copy.bytes(), Ordering::Relaxed);
+            pending.push_back(copy);
+            answers.push(appended);
+        }
+        self.bytes = 0;
+        submit(pending);
+        // What was cut meanwhile is not needed any more.
+        let done = |answer| matches!(answer, Ok(_) | Err(AppendError::Cut { .. }));
+        answers.into_iter().all(|appended| done(appended.wait()))
+    }
+}

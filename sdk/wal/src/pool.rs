@@ -1,0 +1,179 @@
+//! Where the next segment comes from: one made ready ahead, made anew or from one no longer needed.
+
+use crate::core::Core;
+use crate::error::{AppendError, FullReason};
+use crate::segment::{FileName, SegmentHeader};
+use crate::storage::{StorageFile, is_full, write_all_at};
+use crate::walk::SegmentFile;
+use std::io::{self, IoSlice};
+use std::sync::{Mutex, PoisonError};
+
+/// Segments kept to be used again; of more, the files are removed.
+pub(crate) const SPARES_MAX: usize = 4;
+
+/// Zeros written at once into a new segment.
+const ZERO_BYTES: usize = 1 << 20;
+
+/// Zeros written before they are synced, so that no flush waits behind a whole segment of them.
+const ZERO_SYNC_BYTES: u64 = 8 << 20;
+
+/// What there is beside the segments in use.
+#[derive(Default)]
+pub(crate) struct Pool {
+    state: Mutex<PoolState>,
+}
+
+/// What a pool begins with.
+#[derive(Default)]
+pub(crate) struct PoolState {
+    /// Named, durable, empty.
+    pub(crate) ready: Option<SegmentFile>,
+    /// Files named as spares, of the right length.
+    pub(crate) spares: Vec<u64>,
+    /// The number of the next segment.
+    pub(crate) next_number: u64,
+}
+
+impl Pool {
+    pub(crate) fn new(state: PoolState) -> Self {
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Makes a segment ready, unless one is. Called ahead of time, off the writer's path.
+    pub(crate) fn prepare(&self, core: &Core) -> Result<(), AppendError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.ready.is_none() {
+            state.ready = Some(state.make(core)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a segment is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ready.is_some()
+    }
+
+    /// An empty segment whose name and life are durable.
+    pub(crate) fn take(&self, core: &Core) -> Result<SegmentFile, AppendError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.ready.take() {
+            Some(ready) => Ok(ready),
+            None => state.make(core),
+        }
+    }
+
+    /// Takes back the file of a segment that nobody needs. The caller has removed it from the index.
+    pub(crate) fn give_back(&self, core: &Core, number: u64) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = core.path(FileName::Segment(number));
+        if state.spares.len() >= SPARES_MAX {
+            return core.options.storage.remove(&path);
+        }
+        core.options.storage.rename(&path, &core.path(FileName::Spare(number)))?;
+        state.spares.push(number);
+        Ok(())
+    }
+
+    /// Bytes of files that hold nothing.
+    pub(crate) fn spare_bytes(&self, core: &Core) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = state.spares.len() + usize::from(state.ready.is_some());
+        files as u64 * u64::from(core.meta.segment_bytes)
+    }
+}
+
+impl PoolState {
+    fn make(&mut self, core: &Core) -> Result<SegmentFile, AppendError> {
+        let made = match self.spares.pop() {
+            Some(spare) => {
+                let recycled = self.recycle(core, spare);
+                if recycled.is_err() {
+                    self.spares.push(spare);
+                }
+                recycled
+            }
+            None => {
+                core.check_quota()?;
+                self.create(core)
+            }
+        };
+        match made {
+            Ok(segment) => {
+                core.quota.set_disk_full(None);
+                Ok(segment)
+            }
+            Err(error) if is_full(&error) => {
+                let reason: std::sync::Arc<str> = error.to_string().into();
+                core.quota.set_disk_full(Some(reason.clone()));
+                Err(AppendError::Full { reason: FullReason::Disk(reason) })
+            }
+            Err(error) => Err(core.die("cannot make a segment", &error)),
+        }
+    }
+
+    fn create(&mut self, core: &Core) -> io::Result<SegmentFile> {
+        let storage = &*core.options.storage;
+        let path = core.path(FileName::New);
+        match storage.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => (),
+        }
+        let file = storage.create(&path)?;
+        if let Err(error) = fill(&*file, u64::from(core.meta.segment_bytes)) {
+            // Half a segment on a full disk helps nobody.
+            let _ = storage.remove(&path);
+            return Err(error);
+        }
+        let segment = self.begin_life(core, file, FileName::New)?;
+        core.metrics.segments_made.inc();
+        Ok(segment)
+    }
+
+    fn recycle(&mut self, core: &Core, spare: u64) -> io::Result<SegmentFile> {
+        let storage = &*core.options.storage;
+        // Until the old name is durably gone, what the file holds may be called back by a crash.
+        storage.sync_dir(&core.options.dir)?;
+        let file = storage.open(&core.path(FileName::Spare(spare)), false)?;
+        let segment = self.begin_life(core, file, FileName::Spare(spare))?;
+        core.metrics.segments_recycled.inc();
+        Ok(segment)
+    }
+
+    /// Gives a file a new life and its name, both durable when this returns.
+    fn begin_life(
+        &mut self,
+        core: &Core,
+        file: std::sync::Arc<dyn StorageFile>,
+        name: FileName,
+    ) -> io::Result<SegmentFile> {
+        let (number, life) = (self.next_number, (core.options.random)());
+        let length = core.meta.segment_bytes;
+        let header = SegmentHeader { number, life, length }.encode();
+        write_all_at(&*file, &mut [IoSlice::new(&header)], 0)?;
+        file.sync_all()?;
+        let storage = &*core.options.storage;
+        storage.rename(&core.path(name), &core.path(FileName::Segment(number)))?;
+        // Even if the sync fails the name may be there: never use the number again.
+        self.next_number += 1;
+        storage.sync_dir(&core.options.dir)?;
+        Ok(SegmentFile { number, life, length, file })
+    }
+}
+
+/// Reserves the blocks of a segment and writes every one of them once: writing into blocks that were only reserved
+/// changes metadata, which every later `fdatasync` would have to wait for.
+fn fill(file: &dyn StorageFile, length: u64) -> io::Result<()> {
+    file.allocate(length)?;
+    let zeros = vec![0; ZERO_BYTES];
+    let (mut at, mut synced) = (0, 0);
+    while at < length {
+        let bytes = &zeros[..ZERO_BYTES.min((length - at) as usize)];
+        write_all_at(file, &mut [IoSlice::new(bytes)], at)?;
+        at += bytes.len() as u64;
+        if at - synced >= ZERO_SYNC_BYTES {
+            file.sync_data()?;
+            synced = at;
+        }
+    }
+    file.sync_all()
+}

@@ -1,0 +1,66 @@
+//! Reads everything and checks it.
+
+use crate::core::Core;
+use crate::error::LogReadError;
+use crate::quarantine::Quarantined;
+use crate::recovery::{bad_records, successor};
+use crate::segment::FIRST_FLUSH_AT;
+use crate::walk::{Found, SegmentFile, Walk};
+use std::io;
+use std::sync::Arc;
+use tracing::error;
+
+/// Checks every record of the log; returns how many are good.
+pub(crate) fn verify(core: &Core) -> Result<u64, LogReadError> {
+    let segments: Vec<(u64, u64, u32)> = {
+        let index = core.index();
+        let segments = index.segments.iter();
+        segments.map(|(number, segment)| (*number, segment.life, segment.contents.end)).collect()
+    };
+    let mut good = 0;
+    let mut later = segments.iter().skip(1);
+    for &(number, life, end) in &segments {
+        let io_error =
+            |source: io::Error| LogReadError::Io { segment: number, source: Arc::new(source) };
+        let successor = match later.next() {
+            Some(&(number, life, _)) => core.open_segment(number, life).map_err(io_error)?,
+            None => None,
+        };
+        // One that was freed meanwhile has nothing left to check.
+        if let Some(segment) = core.open_segment(number, life).map_err(io_error)? {
+            good += verify_segment(core, &segment, end, successor).map_err(io_error)?;
+        }
+    }
+    Ok(good)
+}
+
+fn verify_segment(
+    core: &Core,
+    segment: &SegmentFile,
+    end: u32,
+    next: Option<SegmentFile>,
+) -> io::Result<u64> {
+    let successor = match next {
+        Some(next) => successor(&next)?,
+        None => None,
+    };
+    let mut walk = Walk { segment, at: FIRST_FLUSH_AT, end, successor };
+    let mut good = 0;
+    while let Some(flush) = walk.step()? {
+        if flush.found == Found::Lost {
+            let number = segment.number;
+            error!(segment = number, at = flush.directory.at, "flushes lost without identity");
+        }
+        let bad = bad_records(segment, &flush.directory)?;
+        good += (flush.directory.entries.len() - bad.len()) as u64;
+        if bad.is_empty() || !segment.is_current() {
+            continue;
+        }
+        for at in bad {
+            let entry = &flush.directory.entries[at];
+            let reason = "checksum does not match";
+            core.quarantine(Quarantined::record(segment.number, entry, reason));
+        }
+    }
+    Ok(good)
+}

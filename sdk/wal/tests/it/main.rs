@@ -1,0 +1,7 @@
+//! The log through its public face.
+
+mod basics;
+mod model;
+mod sectors;
+mod seeds;
+mod support;
