@@ -66,6 +66,8 @@ mod quarantine;
 mod recovery;
 mod verify;
 
+pub mod inspect;
+
 mod cache;
 mod reader;
 mod view;

@@ -92,7 +92,7 @@ impl Log {
         }
         core.metrics.appends.inc();
         core.metrics.append_bytes.inc_by(length);
-        if let Err(pending) = self.inner.queue.push(pending) {
+        if let Some(pending) = self.inner.queue.push(pending) {
             pending.answer(core, Err(AppendError::Stopped));
             return Err(AppendError::Stopped);
         }
@@ -316,7 +316,7 @@ impl Drop for Guard<'_> {
 fn run_keeper(core: &Core, queue: &Queue, bell: &Bell) {
     let mut submit = |copies: VecDeque<Pending>| {
         for copy in copies {
-            if let Err(copy) = queue.push(copy) {
+            if let Some(copy) = queue.push(copy) {
                 copy.answer(core, Err(AppendError::Stopped));
             }
         }

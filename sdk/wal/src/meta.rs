@@ -50,7 +50,7 @@ impl Meta {
     fn check(&self) -> Result<(), OpenError> {
         let refuse = |reason| Err(OpenError::Options { reason });
         let (min, max) = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-        if !(min..=max).contains(&self.segment_bytes) || self.segment_bytes % BLOCK != 0 {
+        if !(min..=max).contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(BLOCK) {
             let bytes = self.segment_bytes;
             return refuse(format!(
                 "a segment has {min} to {max} bytes, a multiple of {BLOCK}; not {bytes}"

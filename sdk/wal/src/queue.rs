@@ -65,18 +65,18 @@ struct State {
 }
 
 impl Queue {
-    /// Adds a record. A system call is made only if the writer sleeps.
-    pub(crate) fn push(&self, pending: Pending) -> Result<(), Pending> {
+    /// Adds a record, or gives it back once stopped. A system call is made only if the writer sleeps.
+    pub(crate) fn push(&self, pending: Pending) -> Option<Pending> {
         let mut state = self.lock();
         if state.stopped {
-            return Err(pending);
+            return Some(pending);
         }
         state.waiting.push_back(pending);
         if std::mem::take(&mut state.writer_sleeps) {
             drop(state);
             self.wake.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// Waits for something to do; `Idle` after `patience` without.

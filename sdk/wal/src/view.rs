@@ -40,10 +40,12 @@ pub trait View: Send + Sync {
     fn clear(&self, tree: &str) -> Result<(), ViewError>;
 }
 
+type Tree = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A view in memory: for tests, simulation, and logs so small that they need no other.
 #[derive(Debug, Default)]
 pub struct MemoryView {
-    trees: RwLock<BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>>,
+    trees: RwLock<BTreeMap<String, Tree>>,
 }
 
 impl MemoryView {
@@ -52,18 +54,14 @@ impl MemoryView {
         Self::default()
     }
 
-    fn read<T>(
-        &self,
-        tree: &str,
-        read: impl FnOnce(&BTreeMap<Vec<u8>, Vec<u8>>) -> T,
-    ) -> Option<T> {
+    fn read<T>(&self, tree: &str, read: impl FnOnce(&Tree) -> T) -> Option<T> {
         self.trees.read().unwrap_or_else(PoisonError::into_inner).get(tree).map(read)
     }
 
-    fn write(&self, tree: &str, write: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>)) {
+    fn write(&self, tree: &str, write: impl FnOnce(&mut Tree)) {
         let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
         if !trees.contains_key(tree) {
-            trees.insert(tree.to_owned(), BTreeMap::new());
+            trees.insert(tree.to_owned(), Tree::new());
         }
         write(trees.get_mut(tree).expect("inserted above"));
     }
@@ -114,7 +112,7 @@ impl View for MemoryView {
     }
 
     fn clear(&self, tree: &str) -> Result<(), ViewError> {
-        self.write(tree, BTreeMap::clear);
+        self.write(tree, Tree::clear);
         Ok(())
     }
 }
