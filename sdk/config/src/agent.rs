@@ -29,6 +29,8 @@ pub struct AgentSettings {
     pub insecure: bool,
     /// How long an orderly stop may take.
     pub shutdown_timeout: DurationText,
+    /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
+    pub cache: ByteSize,
     /// The spool: what its durable channels are kept in.
     pub log: LogSettings,
 }
@@ -40,7 +42,8 @@ impl Default for AgentSettings {
             http: Address::new("127.0.0.1", 7403),
             insecure: false,
             shutdown_timeout: DurationText::from_secs(30),
-            log: LogSettings { cache: ByteSize::mib(16), ..LogSettings::default() },
+            cache: ByteSize::mib(16),
+            log: LogSettings::default(),
         }
     }
 }

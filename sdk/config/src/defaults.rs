@@ -19,10 +19,13 @@ pub fn annotated_agent_defaults() -> &'static str {
 
 /// The flow `default` of a node without a configuration file: what arrives goes through one durable
 /// channel into `<files_dir>/default/%Y-%m-%d/%H%M/`.
+///
+/// `files_dir` is a directory as it is, not a template: a `%` in it is kept.
 pub fn default_flow(files_dir: &str) -> FlowSpec {
     let source =
         CollectorSource { channels: vec!["main".to_owned()], ..CollectorSource::default() };
-    let path = format!("{}/default/%Y-%m-%d/%H%M/", files_dir.trim_end_matches('/'));
+    let path =
+        format!("{}/default/%Y-%m-%d/%H%M/", files_dir.trim_end_matches('/').replace('%', "%%"));
     let sink = FilesSink { channel: "main".to_owned(), path, ..FilesSink::default() };
     let channel = ChannelSpec::Durable(DurableChannel::default());
     FlowSpec {

@@ -47,6 +47,13 @@ impl Document {
         (Document { root, mistakes: RefCell::new(mistakes) }, readable)
     }
 
+    /// Forgets tables of the file that are not asked for.
+    pub(crate) fn leave_out(&mut self, tables: &[&str]) {
+        if let Value::Table(entries) = &mut self.root.value {
+            entries.retain(|entry| !tables.contains(&entry.key.as_str()));
+        }
+    }
+
     /// Replaces `${env:…}` in every string.
     pub(crate) fn expand(&mut self, resolve: &dyn Fn(&str) -> Option<String>) {
         let mut mistakes = Vec::new();

@@ -116,6 +116,22 @@ impl FlowSpec {
         groups
     }
 
+    /// Puts `base`, the absolute path of a directory, before every relative path of a file sink, so
+    /// that the flow means the same wherever it is read.
+    pub fn resolve_paths(&mut self, base: &str) {
+        for sink in self.sinks.values_mut() {
+            if let SinkSpec::Files(files) = sink {
+                let path = files.path.as_str();
+                if !path.is_empty() && !path.starts_with('/') && !path.contains("://") {
+                    let path = path.strip_prefix("./").unwrap_or(path);
+                    // The base is text, not a template.
+                    let base = base.trim_end_matches('/').replace('%', "%%");
+                    files.path = format!("{base}/{path}");
+                }
+            }
+        }
+    }
+
     fn ungrouped<'a>(&'a self, grouped: &BTreeSet<&str>) -> BTreeMap<&'a str, Vec<&'a str>> {
         let mut ungrouped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, sink) in &self.sinks {

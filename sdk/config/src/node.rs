@@ -44,6 +44,8 @@ pub struct NodeSettings {
     pub insecure: bool,
     /// How long an orderly stop may take.
     pub shutdown_timeout: DurationText,
+    /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
+    pub cache: ByteSize,
     /// The event log.
     pub log: LogSettings,
     /// The Raft log.
@@ -63,6 +65,7 @@ impl Default for NodeSettings {
             admin: Address::new("127.0.0.1", 7402),
             insecure: false,
             shutdown_timeout: DurationText::from_secs(30),
+            cache: ByteSize::mib(64),
             log: LogSettings::default(),
             raft: RaftSettings::default(),
             archive: ArchiveSettings::default(),
@@ -82,8 +85,6 @@ pub struct LogSettings {
     pub segment: ByteSize,
     /// How much of the disk stays free whatever the quota says.
     pub free_min: ByteSize,
-    /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
-    pub cache: ByteSize,
     /// Percent of the quota from which `status` warns.
     pub warn_percent: u32,
     /// Percent of the quota from which ingest is refused.
@@ -98,7 +99,6 @@ impl Default for LogSettings {
             quota: None,
             segment: ByteSize::mib(64),
             free_min: ByteSize::gib(1),
-            cache: ByteSize::mib(64),
             warn_percent: 70,
             stop_ingest_percent: 85,
             sinks_only_percent: 95,

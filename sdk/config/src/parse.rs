@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use crate::check::{Checker, Place};
 use crate::diagnostics::Diagnostics;
@@ -35,7 +35,7 @@ pub fn parse_node(
     file_name: &str,
     env: Resolve<'_>,
 ) -> Result<Parsed<NodeConfig>, Diagnostics> {
-    parse(text, file_name, env, |config: &NodeConfig, _| {
+    parse(text, file_name, &[], env, |config: &NodeConfig, _| {
         let mut checker = Checker::new(Place::Node);
         checker.node(&config.node);
         checker.flows(&config.flows);
@@ -49,7 +49,7 @@ pub fn parse_agent(
     file_name: &str,
     env: Resolve<'_>,
 ) -> Result<Parsed<AgentConfig>, Diagnostics> {
-    parse(text, file_name, env, |config: &AgentConfig, document| {
+    parse(text, file_name, &[], env, |config: &AgentConfig, document| {
         let mut checker = Checker::new(Place::Agent);
         checker.agent(&config.agent);
         checker.flows(&config.flows);
@@ -79,13 +79,9 @@ pub fn parse_flows(
     #[derive(Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct FlowsFile {
-        #[serde(rename = "node")]
-        _node: Option<IgnoredAny>,
-        #[serde(rename = "agent")]
-        _agent: Option<IgnoredAny>,
         flow: BTreeMap<String, FlowSpec>,
     }
-    let parsed = parse(text, file_name, env, |file: &FlowsFile, _| {
+    let parsed = parse(text, file_name, &["node", "agent"], env, |file: &FlowsFile, _| {
         let mut checker = Checker::new(Place::Cluster);
         checker.flows(&file.flow);
         checker.mistakes
@@ -96,10 +92,12 @@ pub fn parse_flows(
 fn parse<T: DeserializeOwned + Default>(
     text: &str,
     file_name: &str,
+    others: &[&str],
     env: Resolve<'_>,
     check: impl Fn(&T, &Document) -> Vec<Mistake>,
 ) -> Result<Parsed<T>, Diagnostics> {
     let (mut document, readable) = Document::parse(text);
+    document.leave_out(others);
     document.expand(env);
     let value: T = document.read();
     let checks = if readable { check(&value, &document) } else { Vec::new() };

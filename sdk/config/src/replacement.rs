@@ -85,3 +85,23 @@ impl Replacement {
         Ok(Replacement { pieces })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Replacement, ReplacementError, ReplacementPiece::*};
+
+    #[test]
+    fn groups_and_escapes_are_java_s() {
+        let read = |text| Replacement::parse(text, 2, &["name"]).map(|read| read.pieces);
+        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(read("a$1b"), Ok(vec![Literal("a".into()), Group(1), Literal("b".into())]));
+        assert_eq!(read("$25"), Ok(vec![Group(2), Literal("5".into())]));
+        assert_eq!(read(r"\$1\\"), Ok(vec![Literal(r"$1\".into())]));
+        assert_eq!(read("${name}$0"), Ok(vec![Named("name".into()), Group(0)]));
+        assert_eq!(read("$3"), Err(ReplacementError::Group("$3".into())));
+        assert_eq!(read("${x}"), Err(ReplacementError::Group("${x}".into())));
+        assert_eq!(read("5$"), Err(ReplacementError::Dollar));
+        assert_eq!(read("$a"), Err(ReplacementError::Dollar));
+        assert_eq!(read("a\\"), Err(ReplacementError::Backslash));
+    }
+}

@@ -224,3 +224,36 @@ fn host(rest: &str) -> Result<(HostEscape, &str), TemplateError> {
         None => Err(TemplateError::Host(format!("{word}]"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HostEscape, Piece, Template, TemplateError, TimeEscape};
+
+    #[test]
+    fn pieces_are_what_is_written() {
+        let template = Template::parse("/a%%b/%Y%{app.x-1}/%[ip]%t").unwrap();
+        let pieces = [
+            Piece::Literal("/a%b/".to_owned()),
+            Piece::Time(TimeEscape::Year),
+            Piece::Header("app.x-1".to_owned()),
+            Piece::Literal("/".to_owned()),
+            Piece::Host(HostEscape::Ip),
+            Piece::Timestamp,
+        ];
+        assert_eq!(template.pieces, pieces);
+        assert_eq!(template.literal_prefix(), "/a%b/");
+        assert!(template.needs_time());
+        assert_eq!(template.headers().collect::<Vec<_>>(), ["app.x-1"]);
+    }
+
+    #[test]
+    fn what_is_no_escape_is_refused() {
+        let refused = |text| Template::parse(text).unwrap_err();
+        assert_eq!(refused("/%Q"), TemplateError::Letter('Q'));
+        assert_eq!(refused("/%ü"), TemplateError::Letter('ü'));
+        assert_eq!(refused("/%"), TemplateError::End);
+        assert_eq!(refused("/%{}"), TemplateError::Header("}".to_owned()));
+        assert_eq!(refused("/%[x]"), TemplateError::Host("x]".to_owned()));
+        assert_eq!(refused("/%[IP"), TemplateError::Host("IP".to_owned()));
+    }
+}

@@ -9,6 +9,8 @@ use crate::{FilesSink, Piece, Template, TimeEscape};
 const ROOT_COMPONENTS_MIN: usize = 2;
 /// Components of a rendered path at most.
 const DEPTH_MAX: usize = 16;
+/// Bytes of the literal beginning at most.
+const ROOT_BYTES_MAX: usize = 512;
 /// Bytes of a rendered path at most.
 const PATH_BYTES_MAX: usize = 1024;
 /// Names under a root that are the sink's own.
@@ -34,28 +36,37 @@ impl Checker {
         let Some(local) = self.without_scheme(&at, path) else {
             return Some(template);
         };
-        let local = local.trim_end_matches('/');
-        if local.contains("//") {
-            self.error(at.clone(), "the path has an empty component").help("write one `/`");
-        }
-        let components: Vec<&str> =
-            local.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        if components.contains(&"..") {
-            self.error(at.clone(), "the path goes up").help("write the path without `..`");
+        let components: Vec<&str> = local.split('/').filter(|part| !part.is_empty()).collect();
+        // Before `/` a node puts the directory it is started in.
+        let inside = if local.starts_with("./") { &components[1..] } else { &components[..] };
+        if inside.iter().any(|part| [".", ".."].contains(part)) {
+            self.error(at.clone(), "`.` and `..` are no directories here")
+                .help("write the path as it is without them");
         }
         if components.first() == Some(&"~") {
             self.error(at.clone(), "`~` is not expanded").help("write `${env:HOME}`");
+        }
+        if components.first() == Some(&".reserved") {
+            self.error(at.clone(), "`/.reserved` is the file system's own").help("choose another");
         }
         if let Some(own) = components.iter().find(|part| RESERVED.contains(part)) {
             self.error(at.clone(), format!("`{own}` is a name of the sink's own"))
                 .help("staging and dead letters live there: choose another");
         }
-        let literal = components.iter().take_while(|part| !part.contains('%')).count();
+        if local.contains(char::is_control) {
+            self.error(at.clone(), "the path has a control character").help("remove it");
+        }
+        let root = root(&template, path.len() - local.len());
+        let literal = root.split('/').filter(|part| !part.is_empty() && *part != ".").count();
         if literal < ROOT_COMPONENTS_MIN {
             self.error(at.clone(), "the path has too short a literal beginning").help(format!(
                 "at least {ROOT_COMPONENTS_MIN} directories before the first escape, as in \
                  `/data/web/%Y-%m-%d`: staging lives there"
             ));
+        }
+        if root.len() > ROOT_BYTES_MAX {
+            self.error(at.clone(), format!("the path begins with {} literal bytes", root.len()))
+                .help(format!("at most {ROOT_BYTES_MAX}"));
         }
         let dates = template.pieces.iter().filter(|p| **p == Piece::Time(TimeEscape::Date)).count();
         let depth = components.len() + 2 * dates;
@@ -116,8 +127,13 @@ impl Checker {
                     self.error(prefix.clone(), "a file's name has no `/`")
                         .help("directories belong into `path`");
                 }
-                if files.file_prefix.is_empty() || template.literal_prefix().starts_with(['.', '_'])
-                {
+                if files.file_prefix.contains(char::is_control) {
+                    self.error(prefix.clone(), "the prefix has a control character")
+                        .help("remove it");
+                }
+                if template.pieces.is_empty() {
+                    self.required(sink, "file_prefix", "a name without one is passed over by jobs");
+                } else if template.literal_prefix().starts_with(['.', '_']) {
                     self.warn(prefix, "the files' names begin with a dot or `_`")
                         .help("jobs take such files for hidden and pass them over");
                 }
@@ -126,7 +142,9 @@ impl Checker {
         }
         let suffix = sink.key("file_suffix");
         let extension = files.codec.extension();
-        if files.file_suffix.contains('/') {
+        if files.file_suffix.contains(char::is_control) {
+            self.error(suffix.clone(), "the suffix has a control character").help("remove it");
+        } else if files.file_suffix.contains('/') {
             self.error(suffix.clone(), "a file's name has no `/`")
                 .help("directories belong into `path`");
         } else if files.file_suffix.contains('%') {
@@ -141,4 +159,22 @@ impl Checker {
                 .help("remove it from the suffix");
         }
     }
+}
+
+/// The whole directories before the first escape that differs from event to event, without the first
+/// `skip` bytes, which name the file system.
+fn root(template: &Template, skip: usize) -> String {
+    let mut text = String::new();
+    for piece in &template.pieces {
+        match piece {
+            Piece::Literal(literal) => text.push_str(literal),
+            // Known when the flow is applied.
+            Piece::Host(_) => text.push_str("host"),
+            _ => {
+                text.truncate(text.rfind('/').unwrap_or(0));
+                break;
+            }
+        }
+    }
+    text.get(skip..).unwrap_or_default().to_owned()
 }

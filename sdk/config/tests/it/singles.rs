@@ -323,8 +323,15 @@ path = "/data/web/%{sp ace}"
 path = "/data/web/%{app"
 path = "/data/web/%[hostname]"
 path = "/data/web/../%Y"
-path = "/data//web/%Y"
+path = "/data//web/./%Y"
 path = "/data/web/_dead/%Y"
+path = "/.reserved/raw/%Y"
+path = "/data/%[FQDN]/%Y"
+path = "/data/web%Y"
+path = "/data/100%%/%Y"
+path = "./%Y"
+path = "./a/b/%Y"
+path = "~/a/%Y"
 path = "/data/web/a/b/c/d/e/f/g/h/i/j/k/l/m/n/%D"
 path = "/data/web/${HOME}"
 path = "/data/web/${env:FOLDER}"
@@ -338,6 +345,7 @@ path = "/data/web/%H" ⏎ time_zone = ""
 path = "/data/web/%H" ⏎ file_prefix = "a/b"
 path = "/data/web/%H" ⏎ file_prefix = "%D"
 path = "/data/web/%H" ⏎ file_prefix = "_x"
+path = "/data/web/%H" ⏎ file_prefix = ""
 path = "/data/web/%H" ⏎ file_suffix = "log"
 path = "/data/web/%H" ⏎ file_suffix = ".%H"
 path = "/data/web/%H" ⏎ file_suffix = ".gz" ⏎ codec = "gzip"
@@ -356,85 +364,98 @@ path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
         FLOW,
         changes,
         expect![[r###"
-        ## (nothing)
-        error flow.web.sinks.local.path = local: `path` is required -> write `path = "/var/lib/collector/files/%Y-%m-%d/%H%M"`
-        ## path = "/data/%Y-%m-%d"
-        error flow.web.sinks.local.path = "/data/%Y-%m-%d": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
-        ## path = "/%Y"
-        error flow.web.sinks.local.path = "/%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
-        ## path = "hdfs://nn/%Y"
-        error flow.web.sinks.local.path = "hdfs://nn/%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
-        ## path = "hdfs:///logs/web/%Y"
-        error flow.web.sinks.local.path = "hdfs:///logs/web/%Y": the path names no file system -> write `hdfs://NAMESERVICE/PATH` or `hdfs://HOST:PORT/PATH`
-        ## path = "s3://bucket/logs/web"
-        error flow.web.sinks.local.path = "s3://bucket/logs/web": `s3://` is not supported -> a path on a local disk, or `hdfs://…`
-        ## path = "/data/web/%Q"
-        error flow.web.sinks.local.path = "/data/web/%Q": `%Q` is not an escape -> the letters are a A b B c d D e H I j k l m n M p s S y Y z t; `%%` is the sign itself
-        ## path = "/data/web/100%"
-        error flow.web.sinks.local.path = "/data/web/100%": `%` stands at the end -> write `%%` for the sign itself
-        ## path = "/data/web/%{sp ace}"
-        error flow.web.sinks.local.path = "/data/web/%{sp ace}": `%{sp ace}` names no header -> write `%{name}`; a name has letters, digits, `_`, `.` and `-`
-        ## path = "/data/web/%{app"
-        error flow.web.sinks.local.path = "/data/web/%{app": `%{app` names no header -> write `%{name}`; a name has letters, digits, `_`, `.` and `-`
-        ## path = "/data/web/%[hostname]"
-        error flow.web.sinks.local.path = "/data/web/%[hostname]": `%[hostname]` is not known -> there are `%[localhost]`, `%[IP]` and `%[FQDN]`
-        ## path = "/data/web/../%Y"
-        error flow.web.sinks.local.path = "/data/web/../%Y": the path goes up -> write the path without `..`
-        ## path = "/data//web/%Y"
-        error flow.web.sinks.local.path = "/data//web/%Y": the path has an empty component -> write one `/`
-        ## path = "/data/web/_dead/%Y"
-        error flow.web.sinks.local.path = "/data/web/_dead/%Y": `_dead` is a name of the sink's own -> staging and dead letters live there: choose another
-        ## path = "/data/web/a/b/c/d/e/f/g/h/i/j/k/l/m/n/%D"
-        error flow.web.sinks.local.path = "/data/web/a/b/c/d/e/f/g/h/i/j/k/l/m/n/%: the path is 19 directories deep -> at most 16
-        ## path = "/data/web/${HOME}"
-        warning flow.web.sinks.local.path = "/data/web/${HOME}": `${HOME}` is taken as it is -> an environment variable is written `${env:HOME}`
-        ## path = "/data/web/${env:FOLDER}"
-        error flow.web.sinks.local.path = "/data/web/${env:FOLDER}": the environment has no `FOLDER` -> set it, or write a default: `${env:FOLDER:-…}`
-        ## path = "/data/web/${env:FOLDER:-x}/$${env:Y}"
-        ## path = "/data/web/${env:FOLDER"
-        error flow.web.sinks.local.path = "/data/web/${env:FOLDER": `${env:` has no `}` -> write `${env:NAME:-default}`
-        ## path = "/data/web" ⏎ round = { value = 10, unit = "minute" }
-        warning flow.web.sinks.local.round = round: `round` means nothing here -> the path has no escape for a time, such as `%H%M`
-        ## path = "/data/web/%H" ⏎ round = { value = 25, unit = "hour" }
-        error flow.web.sinks.local.round.value = 25: cannot round to 25 hours -> 1 to 24
-        ## path = "/data/web/%H" ⏎ round = { value = 0 }
-        error flow.web.sinks.local.round.value = 0: cannot round to 0 seconds -> 1 to 60
-        ## path = "/data/web/%H" ⏎ time_zone = "Europe/Berln"
-        error flow.web.sinks.local.time_zone = "Europe/Berln": `Europe/Berln` is not a time zone -> did you mean `Europe/Berlin`?
-        ## path = "/data/web/%H" ⏎ time_zone = ""
-        error flow.web.sinks.local.time_zone = "": `` is not a time zone -> write an IANA name such as `Europe/Berlin`
-        ## path = "/data/web/%H" ⏎ file_prefix = "a/b"
-        error flow.web.sinks.local.file_prefix = "a/b": a file's name has no `/` -> directories belong into `path`
-        ## path = "/data/web/%H" ⏎ file_prefix = "%D"
-        error flow.web.sinks.local.file_prefix = "%D": a file's name has no `/` -> directories belong into `path`
-        ## path = "/data/web/%H" ⏎ file_prefix = "_x"
-        warning flow.web.sinks.local.file_prefix = "_x": the files' names begin with a dot or `_` -> jobs take such files for hidden and pass them over
-        ## path = "/data/web/%H" ⏎ file_suffix = "log"
-        warning flow.web.sinks.local.file_suffix = "log": the suffix follows a number without a dot -> write `file_suffix = ".log"`
-        ## path = "/data/web/%H" ⏎ file_suffix = ".%H"
-        warning flow.web.sinks.local.file_suffix = ".%H": escapes are not expanded in a suffix -> `file_prefix` and `path` have them
-        ## path = "/data/web/%H" ⏎ file_suffix = ".gz" ⏎ codec = "gzip"
-        warning flow.web.sinks.local.file_suffix = ".gz": the codec adds `.gz` itself -> remove it from the suffix
-        ## path = "/data/web/%H" ⏎ in_use_prefix = "_"
-        warning flow.web.sinks.local.in_use_prefix = in_use_prefix: `in_use_prefix` means nothing here -> unfinished files live in staging, under no name a job would read
-        ## path = "/data/web/%H" ⏎ in_use_suffix = ".tmp"
-        warning flow.web.sinks.local.in_use_suffix = in_use_suffix: `in_use_suffix` means nothing here -> unfinished files live in staging, under no name a job would read
-        ## path = "/data/web/%H" ⏎ roll_interval = "1s"
-        warning flow.web.sinks.local.roll_interval = "1s": rolling at 1s makes many small files -> each costs memory of a name node and time of a job; the default is larger
-        ## path = "/data/web/%H" ⏎ roll_interval = "1ms"
-        error flow.web.sinks.local.roll_interval = "1ms": `roll_interval` cannot be 1ms -> at least `"100ms"`, or 0 for never
-        ## path = "/data/web/%H" ⏎ roll_size = "1KiB" ⏎ roll_count = 10
-        warning flow.web.sinks.local.roll_size = "1KiB": rolling at 1KiB makes many small files -> each costs memory of a name node and time of a job; the default is larger
-        warning flow.web.sinks.local.roll_count = 10: rolling at 10 events makes many small files -> each costs memory of a name node and time of a job; the default is larger
-        ## path = "/data/web/%H" ⏎ roll_size = 0 ⏎ roll_interval = 0
-        warning flow.web.sinks.local.roll_interval = 0: no rule ever rolls a file -> events become final only at an orderly stop: keep one of the rules
-        ## path = "/data/web/%H" ⏎ codec = { type = "zstd", level = 30 }
-        error flow.web.sinks.local.codec.level = 30: `level` cannot be 30 -> 1 (fast) to 19 (small)
-        ## path = "/data/web/%H" ⏎ max_open_files = 0
-        error flow.web.sinks.local.max_open_files = 0: `max_open_files` must be more than 0
-        ## path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
-        error flow.web.sinks.local.batch_bytes = "1GiB": `batch_bytes` cannot be 1GiB -> 1B to 64MiB
-    "###]],
+            ## (nothing)
+            error flow.web.sinks.local.path = local: `path` is required -> write `path = "/var/lib/collector/files/%Y-%m-%d/%H%M"`
+            ## path = "/data/%Y-%m-%d"
+            error flow.web.sinks.local.path = "/data/%Y-%m-%d": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
+            ## path = "/%Y"
+            error flow.web.sinks.local.path = "/%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
+            ## path = "hdfs://nn/%Y"
+            error flow.web.sinks.local.path = "hdfs://nn/%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
+            ## path = "hdfs:///logs/web/%Y"
+            error flow.web.sinks.local.path = "hdfs:///logs/web/%Y": the path names no file system -> write `hdfs://NAMESERVICE/PATH` or `hdfs://HOST:PORT/PATH`
+            ## path = "s3://bucket/logs/web"
+            error flow.web.sinks.local.path = "s3://bucket/logs/web": `s3://` is not supported -> a path on a local disk, or `hdfs://…`
+            ## path = "/data/web/%Q"
+            error flow.web.sinks.local.path = "/data/web/%Q": `%Q` is not an escape -> the letters are a A b B c d D e H I j k l m n M p s S y Y z t; `%%` is the sign itself
+            ## path = "/data/web/100%"
+            error flow.web.sinks.local.path = "/data/web/100%": `%` stands at the end -> write `%%` for the sign itself
+            ## path = "/data/web/%{sp ace}"
+            error flow.web.sinks.local.path = "/data/web/%{sp ace}": `%{sp ace}` names no header -> write `%{name}`; a name has letters, digits, `_`, `.` and `-`
+            ## path = "/data/web/%{app"
+            error flow.web.sinks.local.path = "/data/web/%{app": `%{app` names no header -> write `%{name}`; a name has letters, digits, `_`, `.` and `-`
+            ## path = "/data/web/%[hostname]"
+            error flow.web.sinks.local.path = "/data/web/%[hostname]": `%[hostname]` is not known -> there are `%[localhost]`, `%[IP]` and `%[FQDN]`
+            ## path = "/data/web/../%Y"
+            error flow.web.sinks.local.path = "/data/web/../%Y": `.` and `..` are no directories here -> write the path as it is without them
+            ## path = "/data//web/./%Y"
+            error flow.web.sinks.local.path = "/data//web/./%Y": `.` and `..` are no directories here -> write the path as it is without them
+            ## path = "/data/web/_dead/%Y"
+            error flow.web.sinks.local.path = "/data/web/_dead/%Y": `_dead` is a name of the sink's own -> staging and dead letters live there: choose another
+            ## path = "/.reserved/raw/%Y"
+            error flow.web.sinks.local.path = "/.reserved/raw/%Y": `/.reserved` is the file system's own -> choose another
+            ## path = "/data/%[FQDN]/%Y"
+            ## path = "/data/web%Y"
+            error flow.web.sinks.local.path = "/data/web%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
+            ## path = "/data/100%%/%Y"
+            ## path = "./%Y"
+            error flow.web.sinks.local.path = "./%Y": the path has too short a literal beginning -> at least 2 directories before the first escape, as in `/data/web/%Y-%m-%d`: staging lives there
+            ## path = "./a/b/%Y"
+            ## path = "~/a/%Y"
+            error flow.web.sinks.local.path = "~/a/%Y": `~` is not expanded -> write `${env:HOME}`
+            ## path = "/data/web/a/b/c/d/e/f/g/h/i/j/k/l/m/n/%D"
+            error flow.web.sinks.local.path = "/data/web/a/b/c/d/e/f/g/h/i/j/k/l/m/n/%: the path is 19 directories deep -> at most 16
+            ## path = "/data/web/${HOME}"
+            warning flow.web.sinks.local.path = "/data/web/${HOME}": `${HOME}` is taken as it is -> an environment variable is written `${env:HOME}`
+            ## path = "/data/web/${env:FOLDER}"
+            error flow.web.sinks.local.path = "/data/web/${env:FOLDER}": the environment has no `FOLDER` -> set it, or write a default: `${env:FOLDER:-…}`
+            ## path = "/data/web/${env:FOLDER:-x}/$${env:Y}"
+            ## path = "/data/web/${env:FOLDER"
+            error flow.web.sinks.local.path = "/data/web/${env:FOLDER": `${env:` has no `}` -> write `${env:NAME:-default}`
+            ## path = "/data/web" ⏎ round = { value = 10, unit = "minute" }
+            warning flow.web.sinks.local.round = round: `round` means nothing here -> the path has no escape for a time, such as `%H%M`
+            ## path = "/data/web/%H" ⏎ round = { value = 25, unit = "hour" }
+            error flow.web.sinks.local.round.value = 25: cannot round to 25 hours -> 1 to 24
+            ## path = "/data/web/%H" ⏎ round = { value = 0 }
+            error flow.web.sinks.local.round.value = 0: cannot round to 0 seconds -> 1 to 60
+            ## path = "/data/web/%H" ⏎ time_zone = "Europe/Berln"
+            error flow.web.sinks.local.time_zone = "Europe/Berln": `Europe/Berln` is not a time zone -> did you mean `Europe/Berlin`?
+            ## path = "/data/web/%H" ⏎ time_zone = ""
+            error flow.web.sinks.local.time_zone = "": `` is not a time zone -> write an IANA name such as `Europe/Berlin`
+            ## path = "/data/web/%H" ⏎ file_prefix = "a/b"
+            error flow.web.sinks.local.file_prefix = "a/b": a file's name has no `/` -> directories belong into `path`
+            ## path = "/data/web/%H" ⏎ file_prefix = "%D"
+            error flow.web.sinks.local.file_prefix = "%D": a file's name has no `/` -> directories belong into `path`
+            ## path = "/data/web/%H" ⏎ file_prefix = "_x"
+            warning flow.web.sinks.local.file_prefix = "_x": the files' names begin with a dot or `_` -> jobs take such files for hidden and pass them over
+            ## path = "/data/web/%H" ⏎ file_prefix = ""
+            error flow.web.sinks.local.file_prefix = "": `file_prefix` is required -> a name without one is passed over by jobs
+            ## path = "/data/web/%H" ⏎ file_suffix = "log"
+            warning flow.web.sinks.local.file_suffix = "log": the suffix follows a number without a dot -> write `file_suffix = ".log"`
+            ## path = "/data/web/%H" ⏎ file_suffix = ".%H"
+            warning flow.web.sinks.local.file_suffix = ".%H": escapes are not expanded in a suffix -> `file_prefix` and `path` have them
+            ## path = "/data/web/%H" ⏎ file_suffix = ".gz" ⏎ codec = "gzip"
+            warning flow.web.sinks.local.file_suffix = ".gz": the codec adds `.gz` itself -> remove it from the suffix
+            ## path = "/data/web/%H" ⏎ in_use_prefix = "_"
+            warning flow.web.sinks.local.in_use_prefix = in_use_prefix: `in_use_prefix` means nothing here -> unfinished files live in staging, under no name a job would read
+            ## path = "/data/web/%H" ⏎ in_use_suffix = ".tmp"
+            warning flow.web.sinks.local.in_use_suffix = in_use_suffix: `in_use_suffix` means nothing here -> unfinished files live in staging, under no name a job would read
+            ## path = "/data/web/%H" ⏎ roll_interval = "1s"
+            warning flow.web.sinks.local.roll_interval = "1s": rolling at 1s makes many small files -> each costs memory of a name node and time of a job; the default is larger
+            ## path = "/data/web/%H" ⏎ roll_interval = "1ms"
+            error flow.web.sinks.local.roll_interval = "1ms": `roll_interval` cannot be 1ms -> at least `"100ms"`, or 0 for never
+            ## path = "/data/web/%H" ⏎ roll_size = "1KiB" ⏎ roll_count = 10
+            warning flow.web.sinks.local.roll_size = "1KiB": rolling at 1KiB makes many small files -> each costs memory of a name node and time of a job; the default is larger
+            warning flow.web.sinks.local.roll_count = 10: rolling at 10 events makes many small files -> each costs memory of a name node and time of a job; the default is larger
+            ## path = "/data/web/%H" ⏎ roll_size = 0 ⏎ roll_interval = 0
+            warning flow.web.sinks.local.roll_interval = 0: no rule ever rolls a file -> events become final only at an orderly stop: keep one of the rules
+            ## path = "/data/web/%H" ⏎ codec = { type = "zstd", level = 30 }
+            error flow.web.sinks.local.codec.level = 30: `level` cannot be 30 -> 1 (fast) to 19 (small)
+            ## path = "/data/web/%H" ⏎ max_open_files = 0
+            error flow.web.sinks.local.max_open_files = 0: `max_open_files` must be more than 0
+            ## path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
+            error flow.web.sinks.local.batch_bytes = "1GiB": `batch_bytes` cannot be 1GiB -> 1B to 64MiB
+        "###]],
     );
 }
 
@@ -700,6 +721,19 @@ type = "files"
             error flow.web.sinks.tier.endpoints = endpoints: unknown key `endpoints` -> the keys here are `channel`, `path`, `file_prefix`, `file_suffix`, `in_use_prefix`, `in_use_suffix`, `roll_interval`, `roll_size`, `roll_count`, `idle_timeout`, `round`, `time_zone`, `serializer`, `codec`, `max_open_files`, `new_directories_per_minute`, `require_timestamp`, `future_limit`, `late_limit`, `batch_bytes`
         "###]],
     );
+}
+
+#[test]
+fn other_tables_do_not_disturb_flows() {
+    let text = FLOW.replace("[node]", "[node]\nunknown = \"${env:NOT_SET}\"");
+    let flows = parse_flows(&text, "flow.toml", &no_env).unwrap();
+    assert_eq!(lines(&flows.warnings), "");
+    let refused = parse_flows("[other]\n", "flow.toml", &no_env).unwrap_err();
+    expect![[r#"
+        error flow = : there is no flow -> a flow stands in `[flow.NAME…]` tables
+        error other = other: unknown key `other` -> the keys here are `flow`
+    "#]]
+    .assert_eq(&lines(&refused));
 }
 
 #[test]

@@ -141,3 +141,15 @@ fn a_flow_without_text_is_checked_the_same() {
     assert_eq!(said.len(), 3, "{said:#?}");
     assert!(said.iter().any(|text| text.contains("there is no channel `main`")), "{said:#?}");
 }
+
+#[test]
+fn relative_paths_are_resolved_once() {
+    let mut flow = default_flow("./collector-data/files");
+    flow.resolve_paths("/srv/100%");
+    let SinkSpec::Files(files) = &flow.sinks["files"] else { panic!("files") };
+    assert_eq!(files.path, "/srv/100%%/collector-data/files/default/%Y-%m-%d/%H%M/");
+    let before = flow.clone();
+    flow.resolve_paths("/elsewhere");
+    assert_eq!(flow, before);
+    assert_eq!(check_flow("default", &flow, Place::Cluster), []);
+}
