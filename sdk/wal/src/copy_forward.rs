@@ -9,6 +9,7 @@ use crate::flush::DirectoryEntry;
 use crate::index::{Index, Segment};
 use crate::quarantine::Quarantined;
 use crate::queue::Pending;
+use crate::recovery::last_flush;
 use crate::segment::FIRST_FLUSH_AT;
 use crate::walk::{Flush, Found, SegmentFile, Walk};
 use std::collections::VecDeque;
@@ -61,7 +62,8 @@ fn choose(core: &Core) -> Option<(u64, u64)> {
 fn copy(core: &Core, segment: &SegmentFile, submit: Submit<'_>) -> io::Result<bool> {
     let Some((end, runs)) = contents(&core.index(), segment.number) else { return Ok(false) };
     let at = FIRST_FLUSH_AT;
-    let mut walk = Walk { segment, at, end, successor: None };
+    let successor = last_flush(segment, || Ok(None))?;
+    let mut walk = Walk { segment, at, end, successor };
     let mut batch = Batch::default();
     while let Some(flush) = walk.step()? {
         if flush.found == Found::Lost || !copy_flush(core, segment, &flush, &runs, &mut batch)? {
@@ -91,6 +93,10 @@ fn copy_flush(
             continue;
         }
         let Some((header, body)) = segment.record(at, entry)? else {
+            let (lineage, offset) = (&entry.lineage, entry.first_offset);
+            if core.index().stands_elsewhere(lineage, offset, segment.number) {
+                continue;
+            }
             let reason = "checksum does not match";
             core.quarantine(Quarantined::record(segment.number, entry, reason));
             return Ok(false);

@@ -73,7 +73,7 @@ impl DirectoryEntry {
         same.then_some(header)
     }
 
-    fn encode(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         let start = buffer.len();
         let none = EventId { producer: ProducerId([0; 16]), generation: 0, sequence: 0 };
         let id = self.identity.unwrap_or(none);
@@ -91,7 +91,8 @@ impl DirectoryEntry {
         debug_assert_eq!(buffer.len() - start, DIRECTORY_ENTRY_BYTES);
     }
 
-    fn decode(bytes: &[u8]) -> Self {
+    /// Reads as many bytes as an entry has.
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
         let mut fields = Fields(bytes);
         let lineage = fields.lineage();
         let (count, first_offset) = (fields.u32(), fields.u64());

@@ -104,9 +104,16 @@ impl Index {
         })
     }
 
-    /// Where an offset stands: in the latest segment that has it.
-    pub(crate) fn find(&self, lineage: &Lineage, offset: u64) -> Option<Found> {
-        self.segments.keys().rev().find_map(|&number| self.find_in(number, lineage, offset))
+    /// Where an offset stands: in the latest segment below `below` that has it.
+    pub(crate) fn find(&self, lineage: &Lineage, offset: u64, below: u64) -> Option<Found> {
+        let mut segments = self.segments.range(..below).rev();
+        segments.find_map(|(&number, _)| self.find_in(number, lineage, offset))
+    }
+
+    /// Whether another segment has an offset too.
+    pub(crate) fn stands_elsewhere(&self, lineage: &Lineage, offset: u64, segment: u64) -> bool {
+        let mut others = self.segments.iter().filter(|(number, _)| **number != segment);
+        others.any(|(_, other)| other.contents.run_of(lineage, offset).is_some())
     }
 
     /// The lowest offset at or above `from` that some segment has.

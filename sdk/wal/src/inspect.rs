@@ -7,7 +7,7 @@ use crate::contents::Contents;
 use crate::flush::Directory;
 use crate::footer;
 use crate::quarantine::Quarantined;
-use crate::recovery::successor;
+use crate::recovery::last_flush;
 use crate::segment::{FIRST_FLUSH_AT, FileName};
 use crate::storage::Storage;
 use crate::walk::{Flush, Found, Opened, SegmentFile, Walk};
@@ -218,7 +218,7 @@ impl Inspector {
         let footer = footer::read(file, life, number, segment.length)?;
         let has_footer = footer.is_some();
         let contents = match footer {
-            Some(contents) => contents,
+            Some(footer) => footer.contents,
             None => scan(&segment)?,
         };
         let state = if contents.is_empty() { SegmentState::Empty } else { SegmentState::Used };
@@ -241,18 +241,15 @@ impl Inspector {
     }
 
     /// Visits every flush; the last argument says whether it is the log's last.
-    fn walk(
-        &self,
-        visit: &mut dyn FnMut(&SegmentFile, &Flush, bool) -> io::Result<ControlFlow<()>>,
-    ) -> io::Result<()> {
+    fn walk(&self, visit: Visit<'_>) -> io::Result<()> {
         let reports = self.segments()?;
         let used: Vec<&SegmentReport> =
             reports.iter().filter(|report| report.state == SegmentState::Used).collect();
         let last = used.iter().map(|report| report.last_flush).max();
         for (at, report) in used.iter().enumerate() {
             let Some(segment) = self.same(report)? else { continue };
-            let next = used.get(at + 1).map_or(Ok(None), |next| self.same(next))?;
-            let successor = next.map_or(Ok(None), |next| successor(&next))?;
+            let next = || used.get(at + 1).map_or(Ok(None), |next| self.same(next));
+            let successor = last_flush(&segment, next)?;
             let end = report.used_bytes as u32;
             let mut walk = Walk { segment: &segment, at: FIRST_FLUSH_AT, end, successor };
             while let Some(flush) = walk.step()? {
@@ -281,6 +278,8 @@ impl Inspector {
         })
     }
 }
+
+type Visit<'a> = &'a mut dyn FnMut(&SegmentFile, &Flush, bool) -> io::Result<ControlFlow<()>>;
 
 fn report(number: u64, bytes: u64, state: SegmentState) -> SegmentReport {
     SegmentReport {

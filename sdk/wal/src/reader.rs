@@ -109,25 +109,28 @@ impl LogReader {
     /// Gets at least one record ahead.
     fn read_disk(&mut self) -> Result<(), LogReadError> {
         let mut said: Option<LogReadError> = None;
+        let mut below = u64::MAX;
         for look in 0..LOOKS_MAX {
             let place = match self.place.take() {
                 Some(place) if place.covers(self.cursor) => place,
                 // The first look may follow the view; if that led nowhere, the index decides.
-                _ => match self.find(look == 0)? {
+                _ => match self.find(look == 0, below)? {
                     Some(place) => place,
-                    None => return Err(said.unwrap_or_else(|| self.missing())),
+                    None => break,
                 },
             };
+            let segment = place.segment.number;
             match self.read_at(place)? {
                 None => {
                     self.core.metrics.disk_reads.inc_by(self.ahead.len() as u64);
                     return Ok(());
                 }
+                // What is bad in one place may be good in another: copied forward, or repaired.
+                Some(bad @ LogReadError::Quarantined(_)) => {
+                    below = if look > 0 { segment } else { u64::MAX };
+                    said.get_or_insert(bad);
+                }
                 Some(error) => said = Some(error),
-            }
-            // What cannot be read in one place may stand in another meanwhile; in the same twice, it is bad.
-            if look > 0 && matches!(said, Some(LogReadError::Quarantined(_))) {
-                break;
             }
         }
         let error = said.unwrap_or_else(|| self.missing());
@@ -173,11 +176,11 @@ impl LogReader {
         Ok(Some(if gone { self.missing() } else { LogReadError::Quarantined(quarantined) }))
     }
 
-    fn find(&self, by_view: bool) -> Result<Option<Place>, LogReadError> {
+    fn find(&self, by_view: bool, below: u64) -> Result<Option<Place>, LogReadError> {
         let found = if by_view {
             crate::view_rows::find(&self.core, &self.lineage, self.cursor)
         } else {
-            self.core.index().find(&self.lineage, self.cursor)
+            self.core.index().find(&self.lineage, self.cursor, below)
         };
         let Some(found) = found else { return Ok(None) };
         let io_error = |source: io::Error| LogReadError::Io {

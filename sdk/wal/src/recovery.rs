@@ -96,8 +96,7 @@ pub(crate) fn recover(options: &LogOptions, segment_bytes: u32) -> Result<Recove
     }
     index.take_stock();
     let mut quarantined = found.quarantined;
-    quarantined
-        .retain(|bad| index.find(&bad.lineage, bad.from).is_none_or(|f| f.segment <= bad.segment));
+    quarantined.retain(|bad| !index.stands_elsewhere(&bad.lineage, bad.from, bad.segment));
     let segments_scanned = found.scanned;
     Ok(Recovered { index, pool, tail, previous, quarantined, records_cut, segments_scanned })
 }
@@ -195,9 +194,9 @@ impl Recovering<'_> {
             if later.is_some() {
                 let (file, life) = (&*segment.file, segment.life);
                 let footer = footer::read(file, life, segment.number, segment.length);
-                if let Some(mut contents) = footer.map_err(io_error())? {
-                    contents.close();
-                    read.contents[at] = contents;
+                if let Some(mut footer) = footer.map_err(io_error())? {
+                    footer.contents.close();
+                    read.contents[at] = footer.contents;
                     read.footers[at] = true;
                     later = Some(at);
                     continue;
@@ -256,6 +255,18 @@ impl Recovering<'_> {
         let path = self.path(number);
         move |source| OpenError::Io { action, path, source }
     }
+}
+
+/// Number and directory of the last flush of a segment, by its footer, or by the segment that follows.
+pub(crate) fn last_flush(
+    segment: &SegmentFile,
+    next: impl FnOnce() -> io::Result<Option<SegmentFile>>,
+) -> io::Result<Option<(u64, Directory)>> {
+    let (file, life) = (&*segment.file, segment.life);
+    if let Some(footer) = footer::read(file, life, segment.number, segment.length)? {
+        return Ok(Some((footer.contents.last_flush, footer.last)));
+    }
+    next()?.map_or(Ok(None), |next| successor(&next))
 }
 
 /// What the first flush of a segment repeats: number and directory of the last one before it.

@@ -2,8 +2,9 @@
 
 use crate::core::Core;
 use crate::error::LogReadError;
+use crate::flush::Directory;
 use crate::quarantine::Quarantined;
-use crate::recovery::{bad_records, successor};
+use crate::recovery::{bad_records, last_flush};
 use crate::segment::FIRST_FLUSH_AT;
 use crate::walk::{Found, SegmentFile, Walk};
 use std::io;
@@ -22,13 +23,15 @@ pub(crate) fn verify(core: &Core) -> Result<u64, LogReadError> {
     for &(number, life, end) in &segments {
         let io_error =
             |source: io::Error| LogReadError::Io { segment: number, source: Arc::new(source) };
-        let successor = match later.next() {
-            Some(&(number, life, _)) => core.open_segment(number, life).map_err(io_error)?,
-            None => None,
-        };
+        let next = later.next().copied();
         // One that was freed meanwhile has nothing left to check.
         if let Some(segment) = core.open_segment(number, life).map_err(io_error)? {
-            good += verify_segment(core, &segment, end, successor).map_err(io_error)?;
+            let next = || match next {
+                Some((number, life, _)) => core.open_segment(number, life),
+                None => Ok(None),
+            };
+            let last = last_flush(&segment, next).map_err(io_error)?;
+            good += verify_segment(core, &segment, end, last).map_err(io_error)?;
         }
     }
     Ok(good)
@@ -38,12 +41,8 @@ fn verify_segment(
     core: &Core,
     segment: &SegmentFile,
     end: u32,
-    next: Option<SegmentFile>,
+    successor: Option<(u64, Directory)>,
 ) -> io::Result<u64> {
-    let successor = match next {
-        Some(next) => successor(&next)?,
-        None => None,
-    };
     let mut walk = Walk { segment, at: FIRST_FLUSH_AT, end, successor };
     let mut good = 0;
     while let Some(flush) = walk.step()? {
@@ -59,6 +58,10 @@ fn verify_segment(
         for at in bad {
             let entry = &flush.directory.entries[at];
             let reason = "checksum does not match";
+            let (lineage, offset) = (&entry.lineage, entry.first_offset);
+            if core.index().stands_elsewhere(lineage, offset, segment.number) {
+                continue;
+            }
             core.quarantine(Quarantined::record(segment.number, entry, reason));
         }
     }

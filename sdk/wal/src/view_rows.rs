@@ -62,7 +62,7 @@ pub(crate) fn find(core: &Core, lineage: &Lineage, offset: u64) -> Option<Found>
     let found = said.and_then(|segment| index.find_in(segment, lineage, offset));
     found.or_else(|| {
         core.metrics.view_misses.inc();
-        index.find(lineage, offset)
+        index.find(lineage, offset, u64::MAX)
     })
 }
 

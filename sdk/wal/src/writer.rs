@@ -166,7 +166,9 @@ impl Writer {
         let footer = {
             let index = self.core.index();
             let contents = &index.segments[&segment.number].contents;
-            footer::encode(segment.life, segment.number, contents)
+            let none = Directory { segment: segment.number, ..Directory::default() };
+            let here = self.previous.as_ref().filter(|last| last.segment == segment.number);
+            footer::encode(segment.life, segment.number, contents, here.unwrap_or(&none))
         };
         let at = u64::from(segment.length) - footer.len() as u64;
         write_all_at(&*segment.file, &mut [IoSlice::new(&footer)], at)

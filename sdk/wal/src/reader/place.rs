@@ -4,7 +4,7 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::entry::LogRecord;
 use crate::flush::{Directory, DirectoryEntry};
-use crate::footer;
+use crate::footer::{self, Footer};
 use crate::index::Found;
 use crate::record::RECORD_HEADER_BYTES;
 use crate::recovery::successor;
@@ -51,14 +51,20 @@ impl Place {
     ) -> io::Result<Option<Self>> {
         let Some(segment) = core.open_segment(found.segment, found.life)? else { return Ok(None) };
         let mut next_at = found.at;
-        if found.footer
-            && let Some(contents) =
-                footer::read(&*segment.file, segment.life, segment.number, segment.length)?
-            && contents.runs.get(found.run).is_some_and(|run| run.contains(&lineage, offset))
-        {
-            next_at = contents.seek(found.run, offset);
-        }
-        let successor = successor_of(core, found.segment)?;
+        let footer = match found.footer {
+            true => footer::read(&*segment.file, segment.life, segment.number, segment.length)?,
+            false => None,
+        };
+        let successor = match footer {
+            Some(Footer { contents, last }) => {
+                let run = contents.runs.get(found.run);
+                if run.is_some_and(|run| run.contains(&lineage, offset)) {
+                    next_at = contents.seek(found.run, offset);
+                }
+                Some((contents.last_flush, last))
+            }
+            None => successor_of(core, found.segment)?,
+        };
         Ok(Some(Self {
             segment,
             lineage,
@@ -176,6 +182,7 @@ fn beyond(flush: &Directory, lineage: &Lineage, cursor: u64, run_end: u64) -> Op
     behind.map(|entry| entry.first_offset).min()
 }
 
+/// What the segment's footer would say of its last flush, from the flush after that.
 fn successor_of(core: &Core, number: u64) -> io::Result<Option<(u64, Directory)>> {
     let next = {
         let index = core.index();

@@ -170,7 +170,8 @@ fn a_newer_version_is_refused_in_a_sentence() {
 #[test]
 fn quota_and_length_of_segments_are_fixed_when_the_directory_is_made() {
     let storage = FaultyStorage::new(1);
-    open(&storage, 1).0.stop();
+    let quota_bytes = Some(32 * SEGMENT);
+    Log::open(LogOptions { quota_bytes, ..options(&storage, 1) }).unwrap().0.stop();
     let other = LogOptions { segment_bytes: 1 << 20, quota_bytes: None, ..options(&storage, 2) };
     let (log, _) = Log::open(other.clone()).unwrap();
     assert_eq!(log.usage().quota_bytes, 32 * SEGMENT);
