@@ -41,6 +41,7 @@ mod error;
 mod usage;
 
 mod contents;
+mod crc;
 mod flush;
 mod footer;
 mod format;

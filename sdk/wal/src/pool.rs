@@ -11,12 +11,6 @@ use std::sync::{Mutex, PoisonError};
 /// Segments kept to be used again; of more, the files are removed.
 pub(crate) const SPARES_MAX: usize = 4;
 
-/// Zeros written at once into a new segment.
-const ZERO_BYTES: usize = 1 << 20;
-
-/// Zeros written before they are synced, so that no flush waits behind a whole segment of them.
-const ZERO_SYNC_BYTES: u64 = 8 << 20;
-
 /// What there is beside the segments in use.
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -119,7 +113,7 @@ impl PoolState {
             _ => (),
         }
         let file = storage.create(&path)?;
-        if let Err(error) = fill(&*file, u64::from(core.meta.segment_bytes)) {
+        if let Err(error) = file.fill(u64::from(core.meta.segment_bytes)) {
             // Half a segment on a full disk helps nobody.
             let _ = storage.remove(&path);
             return Err(error);
@@ -158,22 +152,4 @@ impl PoolState {
         storage.sync_dir(&core.options.dir)?;
         Ok(SegmentFile { number, life, length, file })
     }
-}
-
-/// Reserves the blocks of a segment and writes every one of them once: writing into blocks that were only reserved
-/// changes metadata, which every later `fdatasync` would have to wait for.
-fn fill(file: &dyn StorageFile, length: u64) -> io::Result<()> {
-    file.allocate(length)?;
-    let zeros = vec![0; ZERO_BYTES];
-    let (mut at, mut synced) = (0, 0);
-    while at < length {
-        let bytes = &zeros[..ZERO_BYTES.min((length - at) as usize)];
-        write_all_at(file, &mut [IoSlice::new(bytes)], at)?;
-        at += bytes.len() as u64;
-        if at - synced >= ZERO_SYNC_BYTES {
-            file.sync_data()?;
-            synced = at;
-        }
-    }
-    file.sync_all()
 }

@@ -1,5 +1,6 @@
 //! A record's header and its CRC.
 
+use crate::crc;
 use crate::entry::Entry;
 use crate::format::{Fields, PutFields};
 use sdk_event::Lineage;
@@ -47,7 +48,7 @@ impl RecordHeader {
         buffer.put_u64(self.first_offset);
         buffer.put_u64(self.put_time_ms as u64);
         let head = crc32c::crc32c_append(crc32c::crc32c(&life.to_le_bytes()), &buffer[start..]);
-        let crc = crc32c::crc32c_combine(head, body_crc, self.length as usize);
+        let crc = crc::combine(head, body_crc, self.length);
         buffer.put_u32(crc);
         buffer.put_u32(0);
         debug_assert_eq!(buffer.len() - start, RECORD_HEADER_BYTES);

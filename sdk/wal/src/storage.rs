@@ -14,6 +14,12 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Zeros written at once by [`StorageFile::fill`].
+const FILL_BYTES: usize = 1 << 20;
+
+/// Zeros written before they are synced.
+const FILL_SYNC_BYTES: u64 = 8 << 20;
+
 /// A lock on a directory, held until dropped.
 pub type DirLock = Box<dyn Any + Send + Sync>;
 
@@ -76,6 +82,12 @@ pub trait StorageFile: Send + Sync {
     /// Reserves blocks so that the file has `length` bytes. `ENOSPC` if there are none.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
+    /// Reserves blocks for `length` bytes and writes zeros to all of them; durable when it returns.
+    ///
+    /// Writing into blocks that were only reserved changes metadata, which every later [`sync_data`](Self::sync_data)
+    /// would have to wait for.
+    fn fill(&self, length: u64) -> io::Result<()>;
+
     /// Returns once the contents, and the length, are durable.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -84,6 +96,23 @@ pub trait StorageFile: Send + Sync {
 
     /// The length of the file.
     fn length(&self) -> io::Result<u64>;
+}
+
+/// [`StorageFile::fill`] by ordinary writes.
+pub(crate) fn fill(file: &dyn StorageFile, length: u64) -> io::Result<()> {
+    file.allocate(length)?;
+    let zeros = vec![0; FILL_BYTES];
+    let (mut at, mut synced) = (0, 0);
+    while at < length {
+        let left = (length - at).min(FILL_BYTES as u64);
+        at += file.write_at(&[IoSlice::new(&zeros[..left as usize])], at)? as u64;
+        // No flush should have to wait behind a whole segment of zeros.
+        if at - synced >= FILL_SYNC_BYTES {
+            file.sync_data()?;
+            synced = at;
+        }
+    }
+    file.sync_all()
 }
 
 /// Writes all of `slices` at `at`, however the writes are cut.

@@ -249,6 +249,10 @@ impl StorageFile for FaultyFile {
         happens.finish(&mut disk)
     }
 
+    fn fill(&self, length: u64) -> io::Result<()> {
+        super::fill(self, length)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.sync()
     }

@@ -5,10 +5,12 @@
 
 use super::{DirEntry, DirLock, LockOutcome, Storage, StorageFile};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -124,6 +126,23 @@ impl StorageFile for RealFile {
         Ok(rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length)?)
     }
 
+    fn fill(&self, length: u64) -> io::Result<()> {
+        self.allocate(length)?;
+        // Past the page cache: zeros that nobody reads need not be copied into it.
+        let unbuffered = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let unbuffered = File::options()
+            .write(true)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
+            .open(unbuffered)
+            .map(RealFile);
+        match unbuffered.and_then(|file| fill_direct(&file, length)) {
+            Ok(()) => self.sync_all(),
+            Err(error) if super::is_full(&error) => Err(error),
+            // Not every file system can.
+            Err(_) => super::fill(self, length),
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -135,4 +154,20 @@ impl StorageFile for RealFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+}
+
+/// Zeros written at once, from a buffer that begins on a page.
+const ZERO_BYTES: usize = 1 << 20;
+const PAGE: usize = 4096;
+
+fn fill_direct(file: &RealFile, length: u64) -> io::Result<()> {
+    let buffer = vec![0; ZERO_BYTES + PAGE];
+    let start = buffer.as_ptr().align_offset(PAGE);
+    let zeros = &buffer[start..start + ZERO_BYTES];
+    let mut at = 0;
+    while at < length {
+        let left = (length - at).min(ZERO_BYTES as u64) as usize;
+        at += file.write_at(&[IoSlice::new(&zeros[..left])], at)? as u64;
+    }
+    Ok(())
 }
