@@ -3,9 +3,12 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod append;
+mod blocks;
 mod harness;
 mod health;
 mod levels;
 mod limits;
+mod producer;
+mod proxy;
 mod send;
 mod twin;
