@@ -24,7 +24,7 @@ pub struct AgentSettings {
     /// Where the agent keeps its spool, its positions and its dead letters.
     pub data_dir: String,
     /// Where `/metrics` and `/health` are served.
-    pub http: Address,
+    pub admin: Address,
     /// Whether an address that other machines reach may be served without TLS.
     pub insecure: bool,
     /// How long an orderly stop may take.
@@ -39,7 +39,7 @@ impl Default for AgentSettings {
     fn default() -> AgentSettings {
         AgentSettings {
             data_dir: "./collector-agent".to_owned(),
-            http: Address::new("127.0.0.1", 7403),
+            admin: Address::new("127.0.0.1", 7403),
             insecure: false,
             shutdown_timeout: DurationText::from_secs(30),
             cache: ByteSize::mib(16),

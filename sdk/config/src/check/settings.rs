@@ -45,7 +45,7 @@ impl Checker {
     pub(crate) fn agent(&mut self, agent: &AgentSettings) {
         let path = KeyPath::root("agent");
         self.data_dir(&path, &agent.data_dir);
-        self.listen(path.key("http"), &agent.http, agent.insecure);
+        self.listen(path.key("admin"), &agent.admin, agent.insecure);
         self.positive(path.key("shutdown_timeout"), agent.shutdown_timeout.millis());
         self.log(&path.key("log"), &agent.log);
     }

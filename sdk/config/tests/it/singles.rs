@@ -621,7 +621,7 @@ fn agents() {
 @ [agent]
 [node]
 @ data_dir = "/var/lib/agent"
-http = "0.0.0.0:7403"
+admin = "0.0.0.0:7403"
 @ [flow.web.sources.log]
 [flow.web] ⏎ shards = 4 ⏎ [flow.web.sources.log]
 @ type = "taildir"
@@ -661,8 +661,8 @@ type = "files"
         expect![[r###"
             ## [node]
             error node = node: unknown key `node` -> this is a node's table: `collector-server check` reads it
-            ## http = "0.0.0.0:7403"
-            error agent.http = "0.0.0.0:7403": `0.0.0.0:7403` is reached from other machines without TLS -> keep it on `127.0.0.1`, or say `insecure = true` in `[agent]` if the network is trusted
+            ## admin = "0.0.0.0:7403"
+            error agent.admin = "0.0.0.0:7403": `0.0.0.0:7403` is reached from other machines without TLS -> keep it on `127.0.0.1`, or say `insecure = true` in `[agent]` if the network is trusted
             ## [flow.web] ⏎ shards = 4 ⏎ [flow.web.sources.log]
             warning flow.web.shards = shards: `shards` means nothing on an agent -> remove it
             ## type = "TAILDIR"
