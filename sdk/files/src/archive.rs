@@ -1,0 +1,266 @@
+//! This node's own list of final files, from which `audit --deep` knows what should be there.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Result, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+/// The first line of every file of the list.
+const HEADER: &str = "collector-archive 1\n";
+
+/// A file of the list is closed at this size.
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+
+/// What the list keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct ArchiveLimits {
+    /// Bytes of the whole list.
+    pub bytes: u64,
+    /// How old an entry may get, in milliseconds.
+    pub age_ms: i64,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> ArchiveLimits {
+        ArchiveLimits { bytes: 1 << 30, age_ms: 30 * 24 * 3600 * 1000 }
+    }
+}
+
+/// One final file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedFile {
+    /// When it became final, in epoch milliseconds.
+    pub at_ms: i64,
+    /// The flow's name.
+    pub flow: String,
+    /// The sink's name.
+    pub sink: String,
+    /// Its path, as in the ledger.
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// CRC32C of its bytes.
+    pub crc: u32,
+    /// Events in it.
+    pub events: u64,
+    /// Whether each event is one line, so that they can be counted.
+    pub lines: bool,
+    /// Whether each line has the event's id.
+    pub ids: bool,
+    /// Whether they are dead letters.
+    pub dead_letters: bool,
+}
+
+/// The list: append-only files of JSON lines, the oldest deleted beyond the limits. A file that
+/// became final twice, once before and once after a crash, is in it twice.
+#[derive(Debug)]
+pub struct Archive {
+    directory: PathBuf,
+    limits: ArchiveLimits,
+    open: Mutex<Option<Segment>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    bytes: u64,
+    number: u64,
+}
+
+impl Archive {
+    /// The list in `directory`, made if it is not there.
+    pub fn open(directory: impl Into<PathBuf>, limits: ArchiveLimits) -> Result<Archive> {
+        let directory = directory.into();
+        std::fs::create_dir_all(&directory)?;
+        Ok(Archive { directory, limits, open: Mutex::new(None) })
+    }
+
+    /// Appends entries durably. Blocks.
+    pub fn append(&self, entries: &[ArchivedFile]) -> Result<()> {
+        let mut open = self.open.lock().expect("no panic while the lock is held");
+        let mut lines = Vec::new();
+        for entry in entries {
+            serde_json::to_writer(&mut lines, entry)?;
+            lines.push(b'\n');
+        }
+        let full = open.as_ref().is_some_and(|segment| segment.bytes >= SEGMENT_BYTES_MAX);
+        let number = match open.as_ref() {
+            Some(segment) if !full => segment.number,
+            Some(segment) => segment.number + 1,
+            None => self.segments()?.last_key_value().map_or(1, |(number, _)| *number),
+        };
+        let mut segment = match open.take() {
+            Some(segment) if segment.number == number => segment,
+            _ => {
+                let now_ms = entries.last().map_or(0, |entry| entry.at_ms);
+                self.trim(number, now_ms)?;
+                self.open_segment(number)?
+            }
+        };
+        segment.file.write_all(&lines)?;
+        segment.file.sync_data()?;
+        segment.bytes += lines.len() as u64;
+        // After an error the segment is opened anew, and a torn line at its end closed off.
+        *open = Some(segment);
+        Ok(())
+    }
+
+    /// The same, off the async workers.
+    pub async fn append_in_background(self: &Arc<Self>, entries: Vec<ArchivedFile>) -> Result<()> {
+        let archive = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || archive.append(&entries));
+        task.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
+    }
+
+    /// Calls `each` with every entry that became final at or after `since_ms`, oldest first. Blocks.
+    /// Lines that a crash has torn are passed over.
+    pub fn read(&self, since_ms: i64, mut each: impl FnMut(ArchivedFile)) -> Result<()> {
+        for path in self.segments()?.into_values() {
+            let mut lines = BufReader::new(OpenOptions::new().read(true).open(&path)?);
+            let mut line = String::new();
+            lines.read_line(&mut line)?;
+            if line != HEADER {
+                return Err(std::io::Error::other(format!(
+                    "{} was written by a newer version",
+                    path.display()
+                )));
+            }
+            loop {
+                let mut bytes = Vec::new();
+                if lines.read_until(b'\n', &mut bytes)? == 0 {
+                    break;
+                }
+                if let Ok(entry) = serde_json::from_slice::<ArchivedFile>(&bytes)
+                    && entry.at_ms >= since_ms
+                {
+                    each(entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Result<BTreeMap<u64, PathBuf>> {
+        let mut segments = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix("files-")?.strip_suffix(".jsonl"));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                segments.insert(number, path);
+            }
+        }
+        Ok(segments)
+    }
+
+    fn open_segment(&self, number: u64) -> Result<Segment> {
+        let path = self.directory.join(format!("files-{number:010}.jsonl"));
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut bytes = file.metadata()?.len();
+        if bytes == 0 {
+            file.write_all(HEADER.as_bytes())?;
+            bytes = HEADER.len() as u64;
+            sync_directory(&self.directory)?;
+        } else {
+            file.seek(SeekFrom::Start(bytes - 1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+                bytes += 1;
+            }
+        }
+        Ok(Segment { file, bytes, number })
+    }
+
+    /// Deletes the oldest files below `keep` as far as the limits ask for it.
+    fn trim(&self, keep: u64, now_ms: i64) -> Result<()> {
+        let segments = self.segments()?;
+        let mut sizes = Vec::new();
+        for (number, path) in &segments {
+            sizes.push((*number, path, std::fs::metadata(path)?.len()));
+        }
+        let mut total: u64 = sizes.iter().map(|(_, _, bytes)| bytes).sum();
+        for (number, path, bytes) in sizes {
+            let old = || newest(path).is_none_or(|at_ms| at_ms < now_ms - self.limits.age_ms);
+            if number >= keep || (total + SEGMENT_BYTES_MAX <= self.limits.bytes && !old()) {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "the list is neither log nor final")]
+            std::fs::remove_file(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+/// When the last file in a part of the list became final.
+fn newest(path: &Path) -> Option<i64> {
+    let file = BufReader::new(OpenOptions::new().read(true).open(path).ok()?);
+    let entries = file.lines().map_while(Result::ok);
+    let entries = entries.filter_map(|line| serde_json::from_str::<ArchivedFile>(&line).ok());
+    entries.map(|entry| entry.at_ms).last()
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    OpenOptions::new().read(true).open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: i64) -> ArchivedFile {
+        ArchivedFile {
+            at_ms: number,
+            flow: "web".to_owned(),
+            sink: "out".to_owned(),
+            path: format!("/data/{number}{}", "x".repeat(200)),
+            length: 1,
+            crc: 2,
+            events: 3,
+            lines: true,
+            ids: false,
+            dead_letters: false,
+        }
+    }
+
+    fn read(archive: &Archive) -> Vec<i64> {
+        let mut numbers = Vec::new();
+        archive.read(0, |entry| numbers.push(entry.at_ms)).unwrap();
+        numbers
+    }
+
+    #[test]
+    fn entries_outlive_the_process_and_torn_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = ArchiveLimits::default();
+        Archive::open(directory.path(), limits).unwrap().append(&[entry(1), entry(2)]).unwrap();
+        let path = directory.path().join("files-0000000001.jsonl");
+        let mut torn = OpenOptions::new().append(true).open(path).unwrap();
+        torn.write_all(b"{\"at_ms\":").unwrap();
+        let archive = Archive::open(directory.path(), limits).unwrap();
+        archive.append(&[entry(3)]).unwrap();
+        assert_eq!(read(&archive), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = ArchiveLimits { bytes: 3 * SEGMENT_BYTES_MAX, age_ms: i64::MAX / 2 };
+        let archive = Archive::open(directory.path(), limits).unwrap();
+        let entries: Vec<_> = (0..4000).map(entry).collect();
+        let bytes: usize = entries.iter().map(|it| serde_json::to_vec(it).unwrap().len()).sum();
+        let rounds = 5 * SEGMENT_BYTES_MAX / bytes as u64;
+        for _ in 0..rounds {
+            archive.append(&entries).unwrap();
+        }
+        let sizes = std::fs::read_dir(directory.path()).unwrap();
+        let total: u64 = sizes.map(|it| it.unwrap().metadata().unwrap().len()).sum();
+        assert!(total <= limits.bytes + bytes as u64, "{total}");
+        assert!(read(&archive).len() >= entries.len());
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading final files back: is each there, whole, and as it was written?
+
+mod ids;
+
+use std::io::{BufRead as _, BufReader, Read};
+
+use sdk_event::EventId;
+
+use crate::archive::ArchivedFile;
+use crate::fs::{EntryKind, FileSystems, FsError, FsErrorKind};
+use crate::staged::{Deadlines, within};
+use ids::IdSet;
+
+/// Problems listed by name; further ones are only counted.
+const LISTED_MAX: usize = 1000;
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Files larger than this are not decompressed to count lines and read ids: it is done in memory.
+const DECODED_BYTES_MAX: u64 = 1 << 30;
+
+/// What a deep audit has found so far.
+#[derive(Debug, Default)]
+pub struct DeepAudit {
+    /// Files read back.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Events that the list says are in them.
+    pub events: u64,
+    /// Events counted in them, where they can be counted.
+    pub counted: u64,
+    /// What is wrong, the first thousand.
+    pub problems: Vec<Problem>,
+    /// How many files are wrong.
+    pub wrong: u64,
+    /// Event ids seen twice, if any were read.
+    pub duplicated: Option<u64>,
+    ids: IdSet,
+}
+
+/// A final file that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub path: String,
+    /// What is wrong.
+    pub what: Wrong,
+}
+
+/// What can be wrong with a final file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// It is not there.
+    #[error("it is missing")]
+    Missing,
+    /// It has another length.
+    #[error("it has {found} bytes, not {wanted}")]
+    Length {
+        /// Bytes it has.
+        found: u64,
+        /// Bytes it should have.
+        wanted: u64,
+    },
+    /// Its bytes are others.
+    #[error("its checksum is {found:08x}, not {wanted:08x}")]
+    Altered {
+        /// What it has.
+        found: u32,
+        /// What it should have.
+        wanted: u32,
+    },
+    /// It has another number of events.
+    #[error("it has {found} events, not {wanted}")]
+    Events {
+        /// Events it has.
+        found: u64,
+        /// Events it should have.
+        wanted: u64,
+    },
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl DeepAudit {
+    /// Nothing read yet.
+    pub fn new() -> DeepAudit {
+        DeepAudit::default()
+    }
+
+    /// Whether all files so far are as they were written.
+    pub fn is_good(&self) -> bool {
+        self.wrong == 0 && self.duplicated.unwrap_or(0) == 0
+    }
+
+    /// Reads one file back. A file that is in the list twice is to be given once.
+    pub async fn check(
+        &mut self,
+        file: &ArchivedFile,
+        systems: &dyn FileSystems,
+        deadlines: Deadlines,
+    ) {
+        self.files += 1;
+        self.events += file.events;
+        let what = match self.read(file, systems, deadlines).await {
+            Ok(()) => return,
+            Err(what) => what,
+        };
+        self.wrong += 1;
+        if self.problems.len() < LISTED_MAX {
+            self.problems.push(Problem { path: file.path.clone(), what });
+        }
+    }
+
+    async fn read(
+        &mut self,
+        file: &ArchivedFile,
+        systems: &dyn FileSystems,
+        deadlines: Deadlines,
+    ) -> Result<(), Wrong> {
+        let path = file.path.as_str();
+        let fs = systems.of(path).map_err(unreadable)?;
+        let status = within(deadlines.call, "look at", path, fs.status(path)).await;
+        let status = status.map_err(unreadable)?.ok_or(Wrong::Missing)?;
+        if status.kind != EntryKind::File {
+            return Err(Wrong::Unreadable("it is no file".to_owned()));
+        }
+        if status.length != file.length {
+            return Err(Wrong::Length { found: status.length, wanted: file.length });
+        }
+        let keep = (file.lines || file.ids) && file.length <= DECODED_BYTES_MAX;
+        let mut reader =
+            within(deadlines.call, "open", path, fs.open(path)).await.map_err(unreadable)?;
+        let mut crc = 0;
+        let mut content = Vec::new();
+        loop {
+            let bytes = within(deadlines.call, "read", path, reader.read(READ_BYTES)).await;
+            let bytes = bytes.map_err(unreadable)?;
+            if bytes.is_empty() {
+                break;
+            }
+            crc = crc32c::crc32c_append(crc, &bytes);
+            self.bytes += bytes.len() as u64;
+            if keep {
+                content.extend_from_slice(&bytes);
+            }
+        }
+        if crc != file.crc {
+            return Err(Wrong::Altered { found: crc, wanted: file.crc });
+        }
+        if keep {
+            self.count(file, &content)?;
+        }
+        Ok(())
+    }
+
+    /// Counts the lines, and reads their ids.
+    fn count(&mut self, file: &ArchivedFile, content: &[u8]) -> Result<(), Wrong> {
+        let broken = |error: std::io::Error| Wrong::Unreadable(error.to_string());
+        let mut lines = decoded(&file.path, content).map_err(broken)?;
+        let mut found = 0;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line).map_err(broken)? == 0 {
+                break;
+            }
+            found += 1;
+            if file.ids {
+                let id = id_of(&line).ok_or_else(|| {
+                    Wrong::Unreadable(format!("line {found} has no event id"))
+                })?;
+                let again = u64::from(!self.ids.add(id));
+                *self.duplicated.get_or_insert(0) += again;
+            }
+        }
+        self.counted += found;
+        if found == file.events {
+            Ok(())
+        } else {
+            Err(Wrong::Events { found, wanted: file.events })
+        }
+    }
+}
+
+fn unreadable(error: FsError) -> Wrong {
+    match error.kind() {
+        FsErrorKind::NotFound => Wrong::Missing,
+        _ => Wrong::Unreadable(error.to_string()),
+    }
+}
+
+/// The lines of a file, decompressed as its name says.
+fn decoded<'a>(path: &str, content: &'a [u8]) -> std::io::Result<BufReader<Box<dyn Read + 'a>>> {
+    let reader: Box<dyn Read> = if path.ends_with(".gz") {
+        Box::new(flate2::read::MultiGzDecoder::new(content))
+    } else if path.ends_with(".zst") {
+        Box::new(zstd::stream::read::Decoder::new(content)?)
+    } else {
+        Box::new(content)
+    };
+    Ok(BufReader::new(reader))
+}
+
+fn id_of(line: &[u8]) -> Option<EventId> {
+    #[derive(serde::Deserialize)]
+    struct Line<'a> {
+        id: std::borrow::Cow<'a, str>,
+    }
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    line.id.parse().ok()
+}

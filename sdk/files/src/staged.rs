@@ -1,0 +1,131 @@
+//! One file on its way through staging.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::codec::Codec;
+use crate::fs::{FileSystem, FileWriter, FsError, FsErrorKind};
+
+/// How long a call may take before the file is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// Of any call but those below.
+    pub call: Duration,
+    /// Of closing a file durably, and of deleting a directory.
+    pub close: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        Deadlines { call: Duration::from_secs(30), close: Duration::from_secs(60) }
+    }
+}
+
+/// Waits for a call, no longer than `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    operation: &'static str,
+    path: &str,
+    call: impl Future<Output = Result<T, FsError>>,
+) -> Result<T, FsError> {
+    match timeout(limit, call).await {
+        Ok(result) => result,
+        Err(_) => Err(FsError::new(FsErrorKind::Timeout, operation, path)),
+    }
+}
+
+/// A file that is being written. After an error it is of no use.
+pub(crate) struct Staged {
+    path: String,
+    writer: Box<dyn FileWriter>,
+    codec: Codec,
+    deadlines: Deadlines,
+    sync_progress_bytes: Option<u64>,
+    length: u64,
+    crc: u32,
+    synced: u64,
+    /// One of the sink's open files, for as long as this lives.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A file that is whole and durable in staging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) path: String,
+    pub(crate) length: u64,
+    pub(crate) crc: u32,
+}
+
+impl Staged {
+    pub(crate) async fn create(
+        fs: &Arc<dyn FileSystem>,
+        path: String,
+        codec: Codec,
+        deadlines: Deadlines,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Staged, FsError> {
+        let writer = within(deadlines.call, "create", &path, fs.create(&path)).await?;
+        Ok(Staged {
+            path,
+            writer,
+            codec,
+            deadlines,
+            sync_progress_bytes: fs.capabilities().sync_progress_bytes,
+            length: 0,
+            crc: 0,
+            synced: 0,
+            _permit: permit,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Appends a chunk and gives its buffer back if nobody else has it.
+    pub(crate) async fn append(&mut self, raw: Bytes) -> Result<Option<BytesMut>, FsError> {
+        if raw.is_empty() {
+            return Ok(raw.try_into_mut().ok());
+        }
+        self.append_any(&raw).await?;
+        Ok(raw.try_into_mut().ok())
+    }
+
+    async fn append_any(&mut self, raw: &Bytes) -> Result<(), FsError> {
+        let stored = match self.codec {
+            Codec::None => raw.clone(),
+            codec => {
+                // A chunk costs milliseconds: others get their turn first.
+                tokio::task::yield_now().await;
+                codec.encode(raw.clone()).map_err(|error| {
+                    FsError::new(FsErrorKind::Other, "compress", self.path.as_str())
+                        .caused_by(error)
+                })?
+            }
+        };
+        self.crc = crc32c::crc32c_append(self.crc, &stored);
+        self.length += stored.len() as u64;
+        let write = self.writer.write(stored);
+        within(self.deadlines.call, "write", &self.path, write).await?;
+        if self.sync_progress_bytes.is_some_and(|bytes| self.length - self.synced >= bytes) {
+            self.synced = self.length;
+            let sync = self.writer.sync_progress();
+            within(self.deadlines.call, "write back", &self.path, sync).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the file durably.
+    pub(crate) async fn close(mut self) -> Result<Closed, FsError> {
+        if self.length == 0 && self.codec != Codec::None {
+            self.append_any(&Bytes::new()).await?;
+        }
+        let Staged { path, writer, deadlines, length, crc, _permit, .. } = self;
+        within(deadlines.close, "close", &path, writer.close()).await?;
+        Ok(Closed { path, length, crc })
+    }
+}
