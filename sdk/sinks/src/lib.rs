@@ -1,1 +1,7 @@
-//! (being written)
+//! Sinks that agents and nodes both run, each a few lines. The file sink is `sdk-files`.
+
+mod logger;
+mod null;
+
+pub use logger::Logger;
+pub use null::Null;
