@@ -1,0 +1,103 @@
+//! The books.
+
+use super::AdminService;
+use crate::figures::BookRow;
+use proto::v1;
+use sdk_files::Deadlines;
+use sdk_files::archive::ArchivedFile;
+use sdk_files::audit::{DeepAudit, Problem};
+use sdk_files::fs::LocalFileSystems;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Status;
+
+/// Books are read again while something moves between two columns.
+const READS_MAX: u32 = 40;
+const READ_AGAIN: Duration = Duration::from_millis(25);
+
+impl AdminService {
+    /// A row per (flow, channel, sink group), read when nothing was on its way from one column to
+    /// another.
+    pub(super) async fn audit_books(&self) -> v1::AuditReply {
+        let mut audit = self.read_books();
+        for _ in 1..READS_MAX {
+            if audit.balanced {
+                break;
+            }
+            tokio::time::sleep(READ_AGAIN).await;
+            audit = self.read_books();
+        }
+        audit
+    }
+
+    fn read_books(&self) -> v1::AuditReply {
+        let mut findings = Vec::new();
+        let books = self.figures.books();
+        let flows = books.iter().map(|book| row(book, &mut findings)).collect();
+        v1::AuditReply {
+            balanced: findings.is_empty(),
+            flows,
+            findings,
+            ..v1::AuditReply::default()
+        }
+    }
+
+    /// The books, and every file that the archive lists read back.
+    pub(super) async fn deep_audit(&self, since_ms: i64) -> Result<v1::AuditReply, Status> {
+        let mut audit = self.audit_books().await;
+        let files = self.archived(since_ms).await?;
+        let systems = LocalFileSystems::default();
+        let mut deep = DeepAudit::new();
+        for file in &files {
+            deep.check(file, &systems, Deadlines::default()).await;
+        }
+        audit.deep = true;
+        audit.files_read = deep.files;
+        audit.ids = deep.duplicated.is_some();
+        for Problem { path, what } in &deep.problems {
+            audit.findings.push(format!("{path}: {what}"));
+        }
+        for row in &mut audit.flows {
+            row.duplicated = deep.duplicated;
+        }
+        audit.balanced &= deep.is_good();
+        Ok(audit)
+    }
+
+    async fn archived(&self, since_ms: i64) -> Result<Vec<ArchivedFile>, Status> {
+        let archive = Arc::clone(&self.archive);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut files = BTreeMap::new();
+            archive.read(since_ms, |file| drop(files.insert(file.path.clone(), file)))?;
+            std::io::Result::Ok(files.into_values().collect())
+        });
+        let read = read.await.map_err(|error| Status::internal(error.to_string()))?;
+        read.map_err(|error| Status::internal(format!("the archive cannot be read: {error}")))
+    }
+}
+
+fn row(book: &BookRow, findings: &mut Vec<String>) -> v1::AuditRow {
+    let (row, total) = (&book.row, book.row.total());
+    let (dropped, lost) = (total.dropped_events(), total.lost);
+    let sum = total.in_files + total.dead_lettered + dropped + book.pending + lost;
+    if !book.agree || sum != book.stored {
+        findings.push(format!(
+            "flow {}, channel {}, group {}: stored {}, but {} in files + {} dead-lettered + {dropped} dropped + {} pending + {lost} lost = {sum}",
+            row.name, row.key.channel, row.key.group, book.stored, total.in_files, total.dead_lettered, book.pending
+        ));
+    }
+    v1::AuditRow {
+        flow: row.name.clone(),
+        channel: row.key.channel.clone(),
+        group: row.key.group.clone(),
+        stored: book.stored,
+        acknowledged: book.stored,
+        in_files: total.in_files,
+        dead_lettered: total.dead_lettered,
+        dropped,
+        pending: book.pending,
+        lost,
+        duplicated: None,
+    }
+}

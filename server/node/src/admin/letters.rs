@@ -1,0 +1,97 @@
+//! Dead letters: events that could not be placed.
+
+use super::AdminService;
+use proto::v1;
+use sdk_files::archive::ArchivedFile;
+use sdk_files::fs::{FileSystems, LocalFileSystems};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+const LINES_WAITING_MAX: usize = 256;
+const READ_BYTES: usize = 256 << 10;
+/// A line has one event, with its headers and some JSON around.
+const LINE_BYTES_MAX: usize = 8 << 20;
+
+impl AdminService {
+    pub(super) async fn letters(&self, flow: &str) -> Result<v1::ListDeadLettersReply, Status> {
+        let mut files = self.archived_letters().await?;
+        files.retain(|file| flow.is_empty() || file.flow == flow);
+        let files = files.into_iter().map(|file| v1::DeadLetterFile {
+            flow: file.flow,
+            path: file.path,
+            events: file.events,
+            bytes: file.length,
+        });
+        Ok(v1::ListDeadLettersReply { files: files.collect() })
+    }
+
+    /// The lines of one file; only of one that the archive lists.
+    pub(super) async fn letter_file(
+        &self,
+        path: &str,
+    ) -> Result<ReceiverStream<Result<v1::DeadLetter, Status>>, Status> {
+        let known = self.archived_letters().await?;
+        let Some(file) = known.into_iter().find(|file| file.path == path) else {
+            return Err(Status::not_found(format!(
+                "{path} is no file of dead letters that this node has written"
+            )));
+        };
+        let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
+        self.tasks.start("dead letters", |stop| async move {
+            let read = stop.run_until_cancelled(send_lines(&file.path, &sender)).await;
+            if let Some(Err(error)) = read {
+                // The caller may have gone.
+                drop(sender.send(Err(Status::unavailable(error))).await);
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    async fn archived_letters(&self) -> Result<Vec<ArchivedFile>, Status> {
+        let archive = Arc::clone(&self.archive);
+        let read = tokio::task::spawn_blocking(move || {
+            // A file that became final twice, before and after a crash, is listed twice.
+            let mut files = BTreeMap::new();
+            archive.read(0, |file| {
+                if file.dead_letters {
+                    files.insert(file.path.clone(), file);
+                }
+            })?;
+            std::io::Result::Ok(files.into_values().collect())
+        });
+        let read = read.await.map_err(|error| Status::internal(error.to_string()))?;
+        read.map_err(|error| Status::internal(format!("the archive cannot be read: {error}")))
+    }
+}
+
+async fn send_lines(
+    path: &str,
+    sender: &mpsc::Sender<Result<v1::DeadLetter, Status>>,
+) -> Result<(), String> {
+    let fs = LocalFileSystems::default().of(path).map_err(|error| error.to_string())?;
+    let mut reader = fs.open(path).await.map_err(|error| error.to_string())?;
+    let mut line = Vec::new();
+    loop {
+        let bytes = reader.read(READ_BYTES).await.map_err(|error| error.to_string())?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if line.len() > LINE_BYTES_MAX {
+                return Err(format!("{path} has a line of more than {LINE_BYTES_MAX} bytes"));
+            }
+            if piece.ends_with(b"\n") {
+                line.pop();
+                let json = String::from_utf8_lossy(&line).into_owned();
+                line.clear();
+                if sender.send(Ok(v1::DeadLetter { json })).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Events as they are stored.
+
+use super::{AdminService, refused};
+use crate::lineages::{Held, HeldLineage};
+use proto::v1;
+use sdk_event::{EventRef, Lineage};
+use sdk_flow::ReadError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+/// Events that wait for a slow caller; beyond it they are passed over.
+const WAITING_MAX: usize = 1_024;
+const BATCH_BYTES: usize = 256 << 10;
+
+type Sent = Result<v1::TapEvent, Status>;
+
+impl AdminService {
+    /// Every event of the flow that is stored from now on, from its first channel. Never slows the
+    /// flow: what the caller cannot follow is skipped and counted.
+    pub(super) fn tap_flow(&self, flow: &str, limit: u64) -> Result<ReceiverStream<Sent>, Status> {
+        let flow = self.flows.named(flow).map_err(Status::not_found)?;
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let shared =
+            Arc::new(Tapped { sender, skipped: AtomicU64::new(0), sent: AtomicU64::new(0), limit });
+        let mut any = false;
+        for (lineage, held) in self.lineages.all() {
+            let current = matches!(held.held, Held::Written(_));
+            if lineage.flow != flow.id || !current {
+                continue;
+            }
+            any = true;
+            let tapped = Arc::clone(&shared);
+            self.tasks.start(format!("tap {lineage}"), |stop| async move {
+                stop.run_until_cancelled(follow(lineage, held, tapped)).await;
+            });
+        }
+        if !any {
+            return Err(refused("the flow's shards are moving, ask again"));
+        }
+        Ok(ReceiverStream::new(receiver))
+    }
+}
+
+struct Tapped {
+    sender: mpsc::Sender<Sent>,
+    skipped: AtomicU64,
+    sent: AtomicU64,
+    limit: u64,
+}
+
+async fn follow(lineage: Lineage, held: HeldLineage, tapped: Arc<Tapped>) {
+    let (watermark, _) = held.held.totals();
+    let Some(channel) = held.version.channels.first() else { return };
+    let Ok(mut reader) = held.held.reader(channel.number, watermark) else { return };
+    loop {
+        let batch = tokio::select! {
+            () = tapped.sender.closed() => return,
+            batch = reader.next(BATCH_BYTES) => batch,
+        };
+        match batch {
+            Ok(Some(batch)) => {
+                for (offset, event) in batch.events() {
+                    if tapped.send(lineage, offset, &event).is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(ReadError::Lost { to, .. }) => reader.seek(to),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// The caller has gone, or has all it asked for.
+struct Done;
+
+impl Tapped {
+    fn send(&self, lineage: Lineage, offset: u64, event: &EventRef<'_>) -> Result<(), Done> {
+        let permit = match self.sender.try_reserve() {
+            Ok(permit) => permit,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(Done),
+        };
+        if self.limit > 0 && self.sent.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            return Err(Done);
+        }
+        let header = |(key, value): (&str, &str)| v1::TapHeader {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        permit.send(Ok(v1::TapEvent {
+            id: event.id().to_string(),
+            lineage: lineage.to_string(),
+            offset,
+            timestamp_ms: event.timestamp_ms(),
+            headers: event.headers().map(header).collect(),
+            body: bytes::Bytes::copy_from_slice(event.body()),
+            skipped: self.skipped.swap(0, Ordering::Relaxed),
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,402 @@
+//! What delivers: one drain for each sink group and lineage of this node.
+
+use crate::cluster::Cluster;
+use crate::ledger::{RaftCursor, RaftLedger};
+use crate::lineages::{Held, HeldLineage, Lineages};
+use crate::memory::{MemoryCursor, MemoryFloors};
+use crate::penalties::{ClusterPenalties, Reports};
+use crate::version::{Version, VersionGroup};
+use sdk_config::{BalanceSelector, Policy as SpecPolicy, SinkSpec};
+use sdk_edge::{SinkBuilder, StandardSinks};
+use sdk_event::Lineage;
+use sdk_files::archive::Archive;
+use sdk_files::fs::LocalFileSystems;
+use sdk_files::ledger::{Ledger, LedgerError, MemoryLedger, MemoryRoots};
+use sdk_files::name::Names;
+use sdk_files::{Drain, DrainHandle, DrainLimits, Preference, Readers};
+use sdk_files::{FileSink, SinkIdentity};
+use sdk_flow::{
+    BoxError, ChannelReader, Clock, Cursor, Entropy, GroupCounts, GroupOptions, GroupRunner,
+    GroupStats, Member, Order, Penalties, Policy, ReadError, Tasks,
+};
+use sdk_wal::Log;
+use server_cluster::{FlowId, GroupNumber};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+/// Changes of the state are followed in strides: many come at once.
+const STRIDE: Duration = Duration::from_millis(20);
+/// A drain that failed is started again after this.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// What drains work with.
+pub(crate) struct DrainOptions {
+    pub(crate) cluster: Cluster,
+    pub(crate) lineages: Arc<Lineages>,
+    pub(crate) log: Log,
+    pub(crate) archive: Arc<Archive>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) metrics: sdk_files::metrics::Metrics,
+}
+
+/// Which drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DrainKey {
+    pub(crate) lineage: Lineage,
+    pub(crate) group: GroupNumber,
+}
+
+/// A drain that runs.
+#[derive(Clone)]
+pub(crate) enum Running {
+    /// Into files.
+    Files(DrainHandle),
+    /// Into a sink without files.
+    Events(Arc<GroupStats>),
+}
+
+/// All drains of this node.
+pub(crate) struct Drains {
+    options: DrainOptions,
+    running: Mutex<BTreeMap<DrainKey, Option<Running>>>,
+    /// File sinks by flow, version and number: all lineages of a version share one.
+    sinks: Mutex<BTreeMap<(FlowId, u32, u32), Arc<FileSink>>>,
+    sinks_without_files: StandardSinks,
+    memory_roots: MemoryRoots,
+    file_systems: LocalFileSystems,
+    reports: Arc<Reports>,
+    tasks: Tasks,
+}
+
+/// Why a drain does not begin.
+#[derive(Debug, thiserror::Error)]
+enum BeginError {
+    #[error("sink {sink} cannot be built")]
+    Sink {
+        sink: Arc<str>,
+        #[source]
+        error: BoxError,
+    },
+    #[error("the group's token was refused")]
+    Ledger(#[from] LedgerError),
+    #[error("the channel cannot be read")]
+    Read(#[from] ReadError),
+}
+
+impl Drains {
+    /// Starts to follow what the state says this node is to drain.
+    pub(crate) fn start(options: DrainOptions, tasks: &Tasks) -> Arc<Self> {
+        let (clock, entropy) = (Arc::clone(&options.clock), Arc::clone(&options.entropy));
+        let drains = Arc::new(Self {
+            options,
+            sinks_without_files: StandardSinks::new(clock, entropy),
+            running: Mutex::default(),
+            sinks: Mutex::default(),
+            memory_roots: MemoryRoots::default(),
+            file_systems: LocalFileSystems::default(),
+            reports: Arc::default(),
+            tasks: Tasks::new(),
+        });
+        tasks.start("drains", |stop| Arc::clone(&drains).follow(stop));
+        drains
+    }
+
+    /// Every running drain.
+    pub(crate) fn running(&self) -> Vec<(DrainKey, Running)> {
+        let running = self.lock();
+        running.iter().filter_map(|(key, it)| Some((*key, it.clone()?))).collect()
+    }
+
+    /// The file sinks of a version, by number.
+    pub(crate) fn file_sink(&self, flow: FlowId, sink: u32) -> Option<Arc<FileSink>> {
+        let sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let mut of_sink =
+            sinks.iter().filter(|((id, _, number), _)| *id == flow && *number == sink);
+        of_sink.next_back().map(|(_, sink)| Arc::clone(sink))
+    }
+
+    /// Has the drains of a lineage read their ledger again, after an operator has changed it.
+    pub(crate) fn refresh(&self, lineage: Option<Lineage>) {
+        for (key, running) in self.running() {
+            if let Running::Files(handle) = running
+                && lineage.is_none_or(|lineage| lineage == key.lineage)
+            {
+                handle.refresh();
+            }
+        }
+    }
+
+    /// Finishes every open file now, and goes on.
+    pub(crate) fn roll_now(&self) {
+        for (_, running) in self.running() {
+            if let Running::Files(handle) = running {
+                handle.roll_now();
+            }
+        }
+    }
+
+    /// Finishes what is open and ends, within `grace`.
+    pub(crate) async fn finish(&self, grace: Duration) {
+        self.tasks.stop(grace).await;
+    }
+
+    async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut changes = self.options.cluster.changes();
+        loop {
+            changes.mark_unchanged();
+            self.options.lineages.follow_floors();
+            self.options.lineages.lose_unreadable().await;
+            self.begin_due();
+            let changed = stop.run_until_cancelled(async {
+                // Nothing changes when the control plane has ended; then the process ends too.
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(STRIDE).await;
+            });
+            if changed.await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn begin_due(self: &Arc<Self>) {
+        let node = self.options.cluster.node();
+        let due = self.options.cluster.read(|state| state.drains(node));
+        let due =
+            due.into_iter().map(|drain| DrainKey { lineage: drain.lineage, group: drain.group });
+        let of_memory = self.options.lineages.all().into_iter().flat_map(|(lineage, held)| {
+            let groups = held.version.groups.iter().filter(|group| !group.durable);
+            let written = matches!(held.held, Held::Written(_));
+            let numbers: Vec<_> = groups.filter(|_| written).map(|group| group.number).collect();
+            numbers.into_iter().map(move |group| DrainKey { lineage, group })
+        });
+        for key in due.chain(of_memory) {
+            let Some(held) = self.options.lineages.get(key.lineage) else { continue };
+            if self.lock().contains_key(&key) {
+                continue;
+            }
+            self.lock().insert(key, None);
+            let drains = Arc::clone(self);
+            self.tasks.start(format!("drain {} {}", key.lineage, key.group), |stop| async move {
+                drains.drain(key, held, stop).await;
+            });
+        }
+    }
+
+    /// Drains until there is nothing left, whatever fails in between.
+    async fn drain(self: Arc<Self>, key: DrainKey, held: HeldLineage, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.drain_once(key, &held, &stop).await {
+                Ok(()) => break,
+                Err(error) => {
+                    let error = &*error as &dyn std::error::Error;
+                    error!(lineage = %key.lineage, group = key.group, error, "drain failed, will begin again");
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
+        }
+        // A group of a memory channel is not in the state: its drain has ended for good.
+        let durable = held.version.group(key.group).is_some_and(|group| group.durable);
+        if durable {
+            self.lock().remove(&key);
+        } else {
+            self.lock().insert(key, None);
+        }
+        debug!(lineage = %key.lineage, group = key.group, "drain ended");
+    }
+
+    async fn drain_once(
+        &self,
+        key: DrainKey,
+        held: &HeldLineage,
+        stop: &CancellationToken,
+    ) -> Result<(), BoxError> {
+        let version = &held.version;
+        let Some(group) = version.group(key.group) else { return Ok(()) };
+        let files = group.members.iter().all(|member| matches!(member.spec, SinkSpec::Files(_)));
+        match (files, group.durable) {
+            (true, true) => {
+                let ledger = Arc::new(self.ledger(key, group));
+                self.into_files(key, held, group, ledger, stop).await
+            }
+            (true, false) => {
+                let ledger = MemoryLedger::new(self.memory_roots.clone());
+                let floors = MemoryFloors { ledger, held: held.clone(), channel: group.channel };
+                self.into_files(key, held, group, Arc::new(floors), stop).await
+            }
+            (false, true) => {
+                let ledger = Arc::new(self.ledger(key, group));
+                let (cursor, floor) =
+                    RaftCursor::acquire(ledger).await.map_err(BeginError::from)?;
+                self.into_events(key, held, group, Arc::new(cursor), floor, stop).await
+            }
+            (false, false) => {
+                let cursor = MemoryCursor::new(held.clone(), group.channel);
+                self.into_events(key, held, group, Arc::new(cursor), 0, stop).await
+            }
+        }
+    }
+
+    fn ledger(&self, key: DrainKey, group: &VersionGroup) -> RaftLedger {
+        let (cluster, log) = (self.options.cluster.clone(), self.options.log.clone());
+        RaftLedger::new(cluster, key.lineage, key.group, group.channel, log)
+    }
+
+    async fn into_files(
+        &self,
+        key: DrainKey,
+        held: &HeldLineage,
+        group: &VersionGroup,
+        ledger: Arc<dyn Ledger>,
+        stop: &CancellationToken,
+    ) -> Result<(), BoxError> {
+        let members = self.file_sinks(&held.version, group)?;
+        let cluster = self.options.cluster.read(|state| state.cluster());
+        let cluster = cluster.ok_or("the cluster has no id yet")?;
+        let options = sdk_files::DrainOptions {
+            group: Arc::clone(&group.name),
+            names: Names { cluster: cluster.0, lineage: key.lineage },
+            members,
+            preference: match group.policy {
+                SpecPolicy::Failover => Preference::Order,
+                _ => Preference::Spread,
+            },
+            ledger,
+            readers: Arc::new(HeldReaders { held: held.held.clone(), channel: group.channel }),
+            file_systems: Arc::new(self.file_systems.clone()),
+            penalties: self.penalties(&held.version, group),
+            archive: Some(Arc::clone(&self.options.archive)),
+            clock: Arc::clone(&self.options.clock),
+            entropy: Arc::clone(&self.options.entropy),
+            limits: DrainLimits::default(),
+        };
+        let (drain, handle) = Drain::new(options);
+        self.lock().insert(key, Some(Running::Files(handle)));
+        drain.run(stop.clone()).await?;
+        Ok(())
+    }
+
+    async fn into_events(
+        &self,
+        key: DrainKey,
+        held: &HeldLineage,
+        group: &VersionGroup,
+        cursor: Arc<dyn Cursor>,
+        floor: u64,
+        stop: &CancellationToken,
+    ) -> Result<(), BoxError> {
+        let members = group.members.iter().map(|member| {
+            let sink = self.sinks_without_files.build(
+                &held.version.flow_name,
+                &member.name,
+                &member.spec,
+            )?;
+            let (name, priority) = (Arc::clone(&member.name), member.priority);
+            Ok(Member { name, priority, sink })
+        });
+        let members = members.collect::<Result<Vec<_>, BoxError>>()?;
+        let reader = held.held.reader(group.channel, floor).map_err(BeginError::from)?;
+        let runner = GroupRunner::new(GroupOptions {
+            name: Arc::clone(&group.name),
+            reader,
+            cursor,
+            members,
+            policy: policy(group.policy),
+            penalties: self.penalties(&held.version, group),
+            dead_letters: None,
+            entropy: Arc::clone(&self.options.entropy),
+            batch_bytes_max: GroupRunner::BATCH_BYTES_MAX,
+        });
+        self.lock().insert(key, Some(Running::Events(runner.stats())));
+        runner.run(stop.clone()).await?;
+        Ok(())
+    }
+
+    fn file_sinks(
+        &self,
+        version: &Version,
+        group: &VersionGroup,
+    ) -> Result<Vec<Arc<FileSink>>, BeginError> {
+        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let mut members = Vec::new();
+        for member in &group.members {
+            let SinkSpec::Files(spec) = &member.spec else { continue };
+            let key = (version.flow, version.number, member.number);
+            if let Some(known) = sinks.get(&key) {
+                members.push(Arc::clone(known));
+                continue;
+            }
+            let identity = SinkIdentity {
+                flow: Arc::clone(&version.flow_name),
+                name: Arc::clone(&member.name),
+                number: member.number,
+            };
+            let metrics = self.options.metrics.sink(&version.flow_name, &member.name);
+            let sink =
+                FileSink::new(spec, identity, &self.file_systems, metrics).map_err(|error| {
+                    BeginError::Sink { sink: Arc::clone(&member.name), error: Box::new(error) }
+                })?;
+            let sink = Arc::new(sink);
+            sinks.insert(key, Arc::clone(&sink));
+            members.push(sink);
+        }
+        Ok(members)
+    }
+
+    fn penalties(&self, version: &Version, group: &VersionGroup) -> Arc<dyn Penalties> {
+        let sinks = group.members.iter().map(|member| (member.name.to_string(), member.number));
+        Arc::new(ClusterPenalties::new(
+            self.options.cluster.clone(),
+            version.flow,
+            sinks.collect(),
+            Arc::clone(&self.reports),
+            Arc::clone(&self.options.clock),
+            Arc::clone(&self.options.entropy),
+        ))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DrainKey, Option<Running>>> {
+        self.running.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Running {
+    /// What a sink without files has done.
+    pub(crate) fn counts(&self) -> Option<GroupCounts> {
+        match self {
+            Running::Events(stats) => Some(stats.counts()),
+            Running::Files(_) => None,
+        }
+    }
+}
+
+fn policy(policy: SpecPolicy) -> Policy {
+    match policy {
+        SpecPolicy::Default => Policy::Default,
+        SpecPolicy::Failover => Policy::Failover,
+        SpecPolicy::LoadBalance { selector, backoff } => Policy::LoadBalance {
+            order: match selector {
+                BalanceSelector::RoundRobin => Order::RoundRobin,
+                BalanceSelector::Random => Order::Random,
+            },
+            backoff,
+        },
+    }
+}
+
+/// Readers of one channel of a lineage.
+struct HeldReaders {
+    held: Held,
+    channel: u8,
+}
+
+impl Readers for HeldReaders {
+    fn reader(&self, from: u64) -> Result<Box<dyn ChannelReader>, ReadError> {
+        self.held.reader(self.channel, from)
+    }
+}

@@ -1,0 +1,497 @@
+//! The lineages this node has: sealed and reopened at every start, and whenever a flow changes.
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::committed::Committed;
+use crate::flows::{Flow, Flows};
+use crate::shard::OpenShard;
+use crate::version::{Capacities, Version, VersionChannel, VersionError};
+use sdk_channel::{
+    ChannelKind, ChannelMetrics, ChannelOptions, Remembered, SealedLineage, Shard, ShardOptions,
+    Totals, rebuild, stop_lineage,
+};
+use sdk_event::Lineage;
+use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError};
+use sdk_wal::{Log, View};
+use server_cluster::command::{Lost, Seal, Sealed, ShardSeal};
+use server_cluster::limits::SEALS_PER_BATCH_MAX;
+use server_cluster::state::{LostIds, LostRange, Opening};
+use server_cluster::{FlowId, Reply};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// A lineage that this node reads.
+#[derive(Clone)]
+pub(crate) enum Held {
+    /// This process writes it, or did until it was sealed.
+    Written(Arc<Shard>),
+    /// An earlier process wrote it.
+    Sealed(Arc<SealedLineage>),
+}
+
+/// A held lineage with the version that everything in it is delivered by.
+#[derive(Clone)]
+pub(crate) struct HeldLineage {
+    pub(crate) held: Held,
+    pub(crate) version: Arc<Version>,
+}
+
+/// What lineages are opened with.
+pub(crate) struct LineageOptions {
+    pub(crate) cluster: Cluster,
+    pub(crate) log: Log,
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) environment: Environment,
+    pub(crate) metrics: ChannelMetrics,
+    pub(crate) flows: Flows,
+    /// Ends waits when the node stops.
+    pub(crate) stop: CancellationToken,
+}
+
+/// All lineages of this node.
+pub(crate) struct Lineages {
+    options: LineageOptions,
+    held: Mutex<BTreeMap<Lineage, HeldLineage>>,
+    capacities: Mutex<Capacities>,
+    versions: Mutex<BTreeMap<(FlowId, u32), Arc<Version>>>,
+    /// One change of lineages at a time.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Why a node cannot serve its lineages.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineageError {
+    /// The control plane.
+    #[error("the control plane did not seal")]
+    Cluster(#[source] ClusterError),
+    /// The log.
+    #[error("lineage {lineage} cannot be {doing}")]
+    Log {
+        /// Which.
+        lineage: Lineage,
+        /// Doing what.
+        doing: &'static str,
+        /// What went wrong.
+        #[source]
+        error: BoxError,
+    },
+    /// A spec of the cluster cannot be built here.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+}
+
+impl Held {
+    pub(crate) fn reader(
+        &self,
+        channel: u8,
+        from: u64,
+    ) -> Result<Box<dyn ChannelReader>, ReadError> {
+        match self {
+            Held::Written(shard) => shard.reader(channel, from),
+            Held::Sealed(lineage) => lineage.reader(channel, from),
+        }
+    }
+
+    /// The offset below which everything is durable, and what was put below it.
+    pub(crate) fn totals(&self) -> (u64, Totals) {
+        match self {
+            Held::Written(shard) => shard.totals(),
+            Held::Sealed(lineage) => (lineage.end(), lineage.totals().clone()),
+        }
+    }
+
+    pub(crate) fn raise_floor(&self, channel: u8, floor: u64) {
+        match self {
+            Held::Written(shard) => shard.raise_floor(channel, floor),
+            Held::Sealed(lineage) => lineage.raise_floor(channel, floor),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Held::Written(shard) => shard.close(),
+            Held::Sealed(lineage) => lineage.close(),
+        }
+    }
+
+    fn superseded(&self) {
+        match self {
+            Held::Written(shard) => shard.superseded(),
+            Held::Sealed(lineage) => lineage.superseded(),
+        }
+    }
+}
+
+impl Lineages {
+    pub(crate) fn new(options: LineageOptions) -> Arc<Self> {
+        let quota_bytes = options.log.usage().quota_bytes;
+        Arc::new(Self {
+            options,
+            held: Mutex::default(),
+            capacities: Mutex::new(Capacities::new(quota_bytes)),
+            versions: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// A held lineage.
+    pub(crate) fn get(&self, lineage: Lineage) -> Option<HeldLineage> {
+        self.lock().get(&lineage).cloned()
+    }
+
+    /// Every held lineage.
+    pub(crate) fn all(&self) -> Vec<(Lineage, HeldLineage)> {
+        self.lock().iter().map(|(lineage, held)| (*lineage, held.clone())).collect()
+    }
+
+    /// Seals what an earlier process, or an earlier version of a flow, has left open, and opens what
+    /// comes next. When this returns, every shard of every flow of this node takes events, and every
+    /// lineage that is not drained can be read.
+    pub(crate) async fn settle(&self) -> Result<(), LineageError> {
+        let _one = self.changing.lock().await;
+        self.learn_flows()?;
+        let (node, incarnation) = (self.options.cluster.node(), self.options.cluster.incarnation());
+        let due = self.options.cluster.read(|state| state.seals_due(node, incarnation));
+        let mut seals = Vec::new();
+        for due in due {
+            let lineage = due.lineage;
+            let end = self.measure(lineage).await?;
+            let version = self
+                .options
+                .cluster
+                .read(|state| state.flow(lineage.flow).map_or(0, |flow| flow.latest));
+            let next = Opening { owner: node, replicas: vec![node] };
+            seals.push(ShardSeal { lineage, end, holders: vec![node], next, version });
+        }
+        for batch in seals.chunks(SEALS_PER_BATCH_MAX) {
+            let seal = Seal { node, incarnation, shards: batch.to_vec() };
+            let reply = self.options.cluster.propose(seal).await.map_err(LineageError::Cluster)?;
+            let Reply::Sealed(sealed) = reply else {
+                return Err(LineageError::Cluster(ClusterError::unexpected(&reply)));
+            };
+            for (seal, sealed) in batch.iter().zip(sealed) {
+                let sealed = sealed
+                    .map_err(|rejected| LineageError::Cluster(ClusterError::Rejected(rejected)))?;
+                self.sealed(seal.lineage, &sealed).await?;
+            }
+        }
+        self.open_all().await
+    }
+
+    /// Stops what may append to a lineage, and measures it.
+    async fn measure(&self, lineage: Lineage) -> Result<u64, LineageError> {
+        if let Some(HeldLineage { held: Held::Written(shard), .. }) = self.get(lineage) {
+            if let Some(flow) = self.options.flows.by_id(lineage.flow)
+                && let Some(slot) = flow.shards.get(lineage.shard as usize)
+            {
+                slot.set(None);
+            }
+            return Ok(shard.stop().await);
+        }
+        stop_lineage(&self.options.log, lineage, self.options.clock.wall_ms()).await.map_err(
+            |error| LineageError::Log { lineage, doing: "stopped", error: Box::new(error) },
+        )
+    }
+
+    async fn sealed(&self, lineage: Lineage, sealed: &Sealed) -> Result<(), LineageError> {
+        info!(%lineage, end = sealed.end, "lineage sealed");
+        if let Some(HeldLineage { held: Held::Written(shard), .. }) = self.get(lineage) {
+            shard.end_at(sealed.end);
+        }
+        let Some(missing) = sealed.raised else { return Ok(()) };
+        // Files were announced from records that this disk no longer has.
+        error!(%lineage, from = missing.first, to = missing.last, "the log lacks acknowledged records");
+        let ranges = vec![LostRange { span: missing, ids: Vec::new() }];
+        let lost = self.options.cluster.propose(Lost { lineage, ranges }).await;
+        lost.map(drop).map_err(LineageError::Cluster)
+    }
+
+    /// Builds every version that some lineage needs, and the flows themselves.
+    fn learn_flows(&self) -> Result<(), LineageError> {
+        let known = self.options.cluster.read(|state| {
+            let flows = state.flows().iter();
+            flows.map(|(id, flow)| (*id, flow.clone())).collect::<Vec<_>>()
+        });
+        for (id, flow) in known {
+            let mut newest = None;
+            for (number, version) in &flow.versions {
+                let built = self.version(id, &flow.name, *number, version)?;
+                if *number == flow.latest {
+                    newest = Some(built);
+                }
+            }
+            let Some(newest) = newest else { continue };
+            match self.options.flows.by_id(id) {
+                Some(known) => known.version.store(newest),
+                None => {
+                    let shards = u32::try_from(flow.shards.len()).unwrap_or(u32::MAX);
+                    self.options.flows.add(Flow::new(newest, shards));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn version(
+        &self,
+        flow: FlowId,
+        name: &str,
+        number: u32,
+        version: &server_cluster::state::SpecVersion,
+    ) -> Result<Arc<Version>, LineageError> {
+        let mut versions = self.versions.lock().expect("no panic while the lock is held");
+        if let Some(known) = versions.get(&(flow, number)) {
+            return Ok(Arc::clone(known));
+        }
+        let mut capacities = self.capacities.lock().expect("no panic while the lock is held");
+        let environment = &self.options.environment;
+        let built = Version::build(flow, name, number, version, &mut capacities, environment)?;
+        let built = Arc::new(built);
+        versions.insert((flow, number), Arc::clone(&built));
+        Ok(built)
+    }
+
+    fn version_of(&self, flow: FlowId, number: u32) -> Option<Arc<Version>> {
+        let versions = self.versions.lock().expect("no panic while the lock is held");
+        versions.get(&(flow, number)).cloned()
+    }
+
+    /// Opens every lineage of the state that is not held yet: the newest of each shard for writing,
+    /// those before it for reading.
+    async fn open_all(&self) -> Result<(), LineageError> {
+        let node = self.options.cluster.node();
+        let shards = self.options.cluster.read(|state| {
+            let mut shards: BTreeMap<(FlowId, u32), Vec<(Lineage, u32, Option<u64>)>> =
+                BTreeMap::new();
+            for (lineage, found) in state.lineages() {
+                if found.replicas.contains(&node) {
+                    let of_shard = shards.entry((lineage.flow, lineage.shard)).or_default();
+                    of_shard.push((lineage, found.version, found.sealed));
+                }
+            }
+            shards
+        });
+        for lineages in shards.into_values() {
+            self.open_shard(&lineages).await?;
+        }
+        Ok(())
+    }
+
+    async fn open_shard(
+        &self,
+        lineages: &[(Lineage, u32, Option<u64>)],
+    ) -> Result<(), LineageError> {
+        let mut sealed = Vec::new();
+        let mut before: Vec<HeldLineage> = Vec::new();
+        for (lineage, number, end) in lineages {
+            let Some(version) = self.version_of(lineage.flow, *number) else { continue };
+            match (self.get(*lineage), end) {
+                (Some(held), Some(end)) => {
+                    sealed.push((*lineage, *end));
+                    before.push(held);
+                }
+                (Some(_), None) => return Ok(()),
+                (None, Some(end)) => {
+                    let held = self.open_sealed(*lineage, &version, *end).await?;
+                    self.lock().insert(*lineage, held.clone());
+                    sealed.push((*lineage, *end));
+                    before.push(held);
+                }
+                (None, None) => {
+                    let open =
+                        self.open_written(*lineage, &version, &sealed, before.last()).await?;
+                    before.iter().for_each(|held| held.held.superseded());
+                    let held = Held::Written(Arc::clone(&open.shard));
+                    self.lock().insert(*lineage, HeldLineage { held, version });
+                    if let Some(flow) = self.options.flows.by_id(lineage.flow)
+                        && let Some(slot) = flow.shards.get(lineage.shard as usize)
+                    {
+                        slot.set(Some(Arc::new(open)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_sealed(
+        &self,
+        lineage: Lineage,
+        version: &Arc<Version>,
+        end: u64,
+    ) -> Result<HeldLineage, LineageError> {
+        let floors: Vec<(ChannelOptions, u64)> = version
+            .channels
+            .iter()
+            .map(|channel| (options_of(channel), self.floor(lineage, version, channel.number)))
+            .collect();
+        let log = self.options.log.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            SealedLineage::open(&log, lineage, end, &floors, false)
+        });
+        let failed = |error: BoxError| LineageError::Log { lineage, doing: "read", error };
+        let sealed = opened.await.map_err(|error| failed(Box::new(error)))?;
+        let sealed = sealed.map_err(|error| failed(Box::new(error)))?;
+        Ok(HeldLineage { held: Held::Sealed(Arc::new(sealed)), version: Arc::clone(version) })
+    }
+
+    async fn open_written(
+        &self,
+        lineage: Lineage,
+        version: &Arc<Version>,
+        sealed: &[(Lineage, u64)],
+        last: Option<&HeldLineage>,
+    ) -> Result<OpenShard, LineageError> {
+        let remembered = self.remembered(lineage, sealed, last).await?;
+        let log = version.has_log().then(|| self.options.log.clone());
+        let clock = Arc::clone(&self.options.clock);
+        let options = ShardOptions {
+            flow: version.flow_name.to_string(),
+            channels: version.channels.iter().map(options_of).collect(),
+            metrics: self.options.metrics.clone(),
+            ..ShardOptions::new(lineage, version.level(), log, clock)
+        };
+        let shard = Shard::open(options, remembered).await.map_err(|error| LineageError::Log {
+            lineage,
+            doing: "opened",
+            error: Box::new(error),
+        })?;
+        let cluster = self.options.cluster.clone();
+        let committed = Committed::new(cluster, version, self.options.stop.clone());
+        Ok(OpenShard::new(shard, version, committed))
+    }
+
+    /// What the shard knows, from the lineage before if this process wrote it, else from the log.
+    async fn remembered(
+        &self,
+        lineage: Lineage,
+        sealed: &[(Lineage, u64)],
+        last: Option<&HeldLineage>,
+    ) -> Result<Remembered, LineageError> {
+        if let (Some(HeldLineage { held: Held::Written(shard), .. }), Some((_, end))) =
+            (last, sealed.last())
+            && let Some(remembered) = shard.take_remembered(*end)
+        {
+            return Ok(remembered);
+        }
+        let view = Arc::clone(&self.options.view);
+        if sealed.is_empty() {
+            return Ok(Remembered::nothing(lineage, Some(view)));
+        }
+        let (log, lineages) = (self.options.log.clone(), sealed.to_vec());
+        let rebuilt =
+            tokio::task::spawn_blocking(move || rebuild(&log, &lineages, lineage, Some(view)));
+        let failed = |error: BoxError| LineageError::Log { lineage, doing: "rebuilt", error };
+        let rebuilt = rebuilt.await.map_err(|error| failed(Box::new(error)))?;
+        let rebuilt = rebuilt.map_err(|error| failed(Box::new(error)))?;
+        if !rebuilt.exact {
+            warn!(%lineage, "what is known of producers is incomplete, some will be told that they expired");
+        }
+        for range in &rebuilt.unreadable {
+            self.lose(range).await?;
+        }
+        Ok(rebuilt.remembered)
+    }
+
+    /// Lists a range that this disk cannot read as lost: a set of one has no other copy.
+    async fn lose(&self, range: &sdk_wal::Quarantined) -> Result<(), LineageError> {
+        let ids = range.identity.map(|id| LostIds {
+            producer: id.producer,
+            generation: id.generation,
+            first: id.sequence,
+            last: id.sequence + (range.to - range.from).saturating_sub(1),
+        });
+        let span = sdk_config::ledger::Span { first: range.from, last: range.to.saturating_sub(1) };
+        let ranges = vec![LostRange { span, ids: ids.into_iter().collect() }];
+        let lost = Lost { lineage: range.lineage, ranges };
+        match self.options.cluster.propose(lost).await {
+            // Drained already: nobody needs it.
+            Ok(_) | Err(ClusterError::Rejected(server_cluster::Rejected::Gone { .. })) => Ok(()),
+            Err(error) => Err(LineageError::Cluster(error)),
+        }
+    }
+
+    /// The offset below which no group needs a channel of a lineage any more.
+    fn floor(&self, lineage: Lineage, version: &Version, channel: u8) -> u64 {
+        self.options.cluster.read(|state| {
+            let Some(found) = state.lineage(lineage) else { return u64::MAX };
+            let groups = version.groups.iter().filter(|group| group.channel == channel);
+            let ledgers = groups.filter_map(|group| found.ledgers.get(&group.number));
+            ledgers.map(server_cluster::state::Ledger::first_needed).min().unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Passes on what the state says: floors to channels and log, lineages that are done to nobody.
+    pub(crate) fn follow_floors(&self) {
+        for (lineage, held) in self.all() {
+            let known = self.options.cluster.read(|state| state.lineage(lineage).is_some());
+            if !known {
+                info!(%lineage, "lineage is drained");
+                self.lock().remove(&lineage);
+                held.held.close();
+                self.options.log.forget(lineage);
+                continue;
+            }
+            for channel in held.version.channels.iter().filter(|channel| channel.durable) {
+                let floor = self.floor(lineage, &held.version, channel.number);
+                let end = || held.held.totals().0;
+                held.held
+                    .raise_floor(channel.number, if floor == u64::MAX { end() } else { floor });
+            }
+            if let Held::Written(shard) = &held.held {
+                let lowest = self.options.cluster.read(|state| {
+                    let shard = state.shard(lineage.flow, lineage.shard)?;
+                    shard.lineages.keys().next().copied()
+                });
+                shard.set_epoch_min(lowest.unwrap_or(lineage.epoch));
+            }
+        }
+    }
+
+    /// Lists what the log has found unreadable since it was last asked: readers pass it then.
+    pub(crate) async fn lose_unreadable(&self) {
+        let quarantined = self.options.log.quarantined();
+        let news: Vec<_> = quarantined
+            .into_iter()
+            .filter(|range| {
+                self.options.cluster.read(|state| {
+                    let known = state.lineage(range.lineage);
+                    known.is_some_and(|found| found.lost_between(range.from, range.to) == 0)
+                })
+            })
+            .collect();
+        for range in news {
+            error!(lineage = %range.lineage, from = range.from, to = range.to, reason = %range.reason,
+                "records cannot be read and are listed as lost");
+            if let Err(error) = self.lose(&range).await {
+                // Asked again at the next change.
+                warn!(%error, "cannot list a range as lost");
+            }
+        }
+    }
+
+    /// Takes no more puts, waits for those in flight. For the end of the node.
+    pub(crate) async fn stop(&self) {
+        for (_, held) in self.all() {
+            if let Held::Written(shard) = held.held {
+                shard.stop().await;
+            }
+        }
+    }
+
+    /// Ends every reader.
+    pub(crate) fn close(&self) {
+        self.all().into_iter().for_each(|(_, held)| held.held.close());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Lineage, HeldLineage>> {
+        self.held.lock().expect("no panic while the lock is held")
+    }
+}
+
+fn options_of(channel: &VersionChannel) -> ChannelOptions {
+    let kind = if channel.durable { ChannelKind::Durable } else { ChannelKind::Memory };
+    ChannelOptions { number: channel.number, kind, capacity: Arc::clone(&channel.capacity) }
+}

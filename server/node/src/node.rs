@@ -1,0 +1,500 @@
+//! A node from its first file to its last: what is started, in which order, and how it ends.
+
+use crate::admin::AdminService;
+use crate::cluster::Cluster;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::drains::{DrainOptions, Drains};
+use crate::figures::Figures;
+use crate::flows::Flows;
+use crate::http::pages;
+use crate::lineages::{LineageError, LineageOptions, Lineages};
+use crate::penalties::PenaltyTimer;
+use crate::seed::seed_flows;
+use crate::sources::{Letters, LocalSources};
+use prometheus_client::registry::Registry;
+use proto::v1::admin_server::AdminServer;
+use sdk_channel::{ChannelMetrics, SledView, record};
+use sdk_config::{Address, NodeConfig};
+use sdk_files::archive::{Archive, ArchiveLimits};
+use sdk_flow::{
+    BoxError, Clock, Entropy, Environment, Exit, HostNames, ProcessExit, SystemClock,
+    SystemEntropy, Tasks, code,
+};
+use sdk_wal::{Log, LogOptions, OpenError};
+use server_cluster::command::{InitCluster, NodeUp};
+use server_cluster::{ClusterId, DirectoryId, Reply, StartId};
+use server_ingest::Health;
+use server_raft::{Raft, RaftOptions};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tracing::{info, warn};
+
+/// What this program understands of the replicated state.
+const FEATURES: u32 = 1;
+/// The number of the node that founds a cluster.
+const FIRST_NODE: u64 = 1;
+/// How long what is left may take after everything was told to stop.
+const TASKS_GRACE: Duration = Duration::from_secs(5);
+/// The node raises its soft limit of open files to this, as far as it may.
+const OPEN_FILES: u64 = 65_536;
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// What it is told.
+    pub config: NodeConfig,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// How it ends when its log is dead.
+    pub exit: Arc<dyn Exit>,
+}
+
+impl NodeOptions {
+    /// On this machine.
+    #[must_use]
+    pub fn new(config: NodeConfig) -> Self {
+        Self {
+            config,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+            exit: Arc::new(ProcessExit),
+        }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    tasks: Tasks,
+    ingest: Tasks,
+    lineages: Arc<Lineages>,
+    drains: Arc<Drains>,
+    sources: LocalSources,
+    health: Health,
+    figures: Arc<Figures>,
+    log: Log,
+    addresses: Addresses,
+    shutdown_timeout: Duration,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// For producers.
+    pub ingest: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
+}
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its data directory.
+    #[error(transparent)]
+    DataDir(Box<dyn std::error::Error + Send + Sync>),
+    /// Another process uses it.
+    #[error("the data directory is in use by another process")]
+    Locked(#[source] BoxError),
+    /// A log cannot be opened.
+    #[error("cannot open the {what}")]
+    Log {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        error: BoxError,
+    },
+    /// An address cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The control plane.
+    #[error("the control plane does not work")]
+    Cluster(#[source] BoxError),
+    /// The lineages.
+    #[error("the flows cannot be served")]
+    Lineages(#[source] BoxError),
+    /// A flow's sinks.
+    #[error("the sinks cannot be built")]
+    Sinks(#[source] BoxError),
+}
+
+impl RunError {
+    /// What the process ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Locked(_) => code::LOCKED,
+            _ => code::BAD,
+        }
+    }
+}
+
+impl From<DataDirError> for RunError {
+    fn from(error: DataDirError) -> Self {
+        Self::DataDir(Box::new(error))
+    }
+}
+
+impl From<LineageError> for RunError {
+    fn from(error: LineageError) -> Self {
+        Self::Lineages(Box::new(error))
+    }
+}
+
+impl Node {
+    /// Starts everything, in this order: data directory, control plane, log, lineages, sinks, sources,
+    /// and the doors last. When this returns the node accepts.
+    pub async fn start(options: NodeOptions) -> Result<Self, RunError> {
+        let NodeOptions { config, clock, entropy, exit } = options;
+        raise_file_limit();
+        let ingest_listener = listen(&config.node.ingest).await?;
+        let admin_listener = listen(&config.node.admin).await?;
+        let addresses = Addresses {
+            ingest: local(&ingest_listener, &config.node.ingest)?,
+            admin: local(&admin_listener, &config.node.admin)?,
+        };
+        let data_dir = DataDir::open(config.node.data_dir.as_ref(), &*entropy)?;
+        let mut registry = Registry::default();
+        let tasks = Tasks::new();
+
+        // The log first: its lock says whether this directory is ours.
+        let view = SledView::open_or_memory(data_dir.view());
+        let log_options = LogOptions {
+            view: Arc::clone(&view),
+            quota_bytes: config.node.log.quota.map(|quota| quota.0),
+            segment_bytes: u32::try_from(config.node.log.segment.0).unwrap_or(u32::MAX),
+            free_bytes_floor: config.node.log.free_min.0,
+            cache_bytes: usize::try_from(config.node.cache.0).unwrap_or(usize::MAX),
+            kind_name: record::kind::name,
+            ..LogOptions::new(data_dir.log())
+        };
+        let (log, recovery) =
+            blocking(move || Log::open(log_options)).await.map_err(log_error("log"))?;
+        info!(
+            took_ms = recovery.took.as_millis(),
+            segments = recovery.segments,
+            scanned = recovery.segments_scanned,
+            "log recovered"
+        );
+        log.register(&mut registry);
+
+        let raft_options = RaftOptions {
+            quota_bytes: config.node.raft.quota.0,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            ..RaftOptions::new(data_dir.raft(), FIRST_NODE)
+        };
+        let raft = {
+            let tasks = tasks.clone();
+            blocking(move || Raft::start(raft_options, &tasks)).await
+        };
+        let raft = raft.map_err(|error| RunError::Cluster(Box::new(error)))?;
+        watch(raft.failure(), Arc::clone(&exit), "control plane", &tasks);
+        let cluster = join(raft, &data_dir, &addresses, &*entropy).await?;
+        seed_flows(&cluster, &config).await.map_err(|error| RunError::Cluster(error.into()))?;
+
+        let flows = Flows::default();
+        let channel_metrics = ChannelMetrics::default();
+        channel_metrics.register(&mut registry);
+        let lineages = Lineages::new(LineageOptions {
+            cluster: cluster.clone(),
+            log: log.clone(),
+            view,
+            clock: Arc::clone(&clock),
+            environment: Environment {
+                clock: Arc::clone(&clock),
+                host: HostNames::of_this_machine(),
+            },
+            metrics: channel_metrics,
+            flows: flows.clone(),
+            stop: tasks.shutdown().clone(),
+        });
+        lineages.settle().await?;
+        lineages.follow_floors();
+
+        let limits = ArchiveLimits {
+            bytes: config.node.archive.bytes.0,
+            age_ms: i64::try_from(Duration::from(config.node.archive.keep).as_millis())
+                .unwrap_or(i64::MAX),
+        };
+        let archive = Archive::open(data_dir.archive(), limits)
+            .map_err(|error| RunError::Log { what: "archive", error: error.into() })?;
+        let archive = Arc::new(archive);
+        let drains = Drains::start(
+            DrainOptions {
+                cluster: cluster.clone(),
+                lineages: Arc::clone(&lineages),
+                log: log.clone(),
+                archive: Arc::clone(&archive),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                metrics: sdk_files::metrics::Metrics::register(&mut registry),
+            },
+            &tasks,
+        );
+        let penalty_timer = PenaltyTimer::new(cluster.clone(), Arc::clone(&clock));
+        tasks.start("penalty timer", |stop| Arc::clone(&penalty_timer).run(stop));
+        let letters = Letters::new(data_dir.dead_letters(), Arc::clone(&clock));
+        let sources =
+            LocalSources::start(&flows, &letters, Arc::clone(&entropy), Arc::clone(&clock));
+
+        let ingest_metrics = server_ingest::Metrics::default();
+        let connections = ingest_metrics.connections.clone();
+        ingest_metrics.register(registry.sub_registry_with_prefix("collector_ingest"));
+        let figures = Figures::new(
+            cluster.clone(),
+            flows.clone(),
+            Arc::clone(&lineages),
+            Arc::clone(&drains),
+            log.clone(),
+            penalty_timer,
+            Arc::clone(&clock),
+            data_dir.clone(),
+            addresses,
+            connections,
+            registry,
+        );
+        watch(log.failure(), exit, "log", &tasks);
+
+        let health = Health::new().await;
+        let ingest = Tasks::new();
+        let mut ingest_options = server_ingest::Options::new(health.clone());
+        ingest_options.entropy = Arc::clone(&entropy);
+        ingest_options.metrics = ingest_metrics;
+        ingest_options.limits = limits_of(&config);
+        ingest_options.grace = config.node.shutdown_timeout.into();
+        let router: Arc<dyn server_ingest::Router> = Arc::new(flows.clone());
+        ingest.start("ingest", |stop| {
+            server_ingest::serve(ingest_listener, router, ingest_options, stop)
+        });
+        let admin = AdminService {
+            figures: Arc::clone(&figures),
+            cluster,
+            lineages: Arc::clone(&lineages),
+            flows,
+            drains: Arc::clone(&drains),
+            archive,
+            tasks: tasks.clone(),
+        };
+        serve_admin(admin_listener, admin, &figures, &tasks);
+        health.set_serving(true).await;
+        figures.set_ready(true);
+        info!(ingest = %addresses.ingest, admin = %addresses.admin, "the node accepts");
+        let shutdown_timeout = config.node.shutdown_timeout.into();
+        Ok(Self {
+            tasks,
+            ingest,
+            lineages,
+            drains,
+            sources,
+            health,
+            figures,
+            log,
+            addresses,
+            shutdown_timeout,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What it knows about itself.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
+    /// Finishes every open file now, and goes on.
+    pub fn roll_now(&self) {
+        self.drains.roll_now();
+    }
+
+    /// Refuses what is new, answers what is in flight, rolls what is open, and ends. What does not
+    /// get that far within the shutdown timeout is taken up by the next start.
+    pub async fn stop(self) {
+        self.figures.set_ready(false);
+        self.health.set_serving(false).await;
+        let stopped = self.sources.stop(self.shutdown_timeout).await;
+        warn_aborted(&stopped.aborted);
+        let stopped = self.ingest.stop(self.shutdown_timeout).await;
+        warn_aborted(&stopped.aborted);
+        self.lineages.stop().await;
+        self.drains.finish(self.shutdown_timeout).await;
+        self.lineages.close();
+        let stopped = self.tasks.stop(TASKS_GRACE).await;
+        warn_aborted(&stopped.aborted);
+        let log = self.log;
+        // The closing flush; a log that died has said so already.
+        drop(tokio::task::spawn_blocking(move || log.stop()).await);
+        info!("the node has stopped");
+    }
+}
+
+fn warn_aborted(aborted: &[std::borrow::Cow<'static, str>]) {
+    if !aborted.is_empty() {
+        warn!(?aborted, "not everything stopped in time");
+    }
+}
+
+/// Founds the cluster at the first start, and gets this process its incarnation.
+async fn join(
+    raft: server_raft::RaftHandle,
+    data_dir: &DataDir,
+    addresses: &Addresses,
+    entropy: &dyn Entropy,
+) -> Result<Cluster, RunError> {
+    let failed = |error: crate::cluster::ClusterError| RunError::Cluster(Box::new(error));
+    let identity = data_dir.identity();
+    let directory = DirectoryId(identity.directory.into_bytes());
+    let nobody = Cluster::new(raft.clone(), FIRST_NODE, 0);
+    if nobody.read(|state| state.cluster().is_none()) {
+        let cluster = ClusterId(identity.cluster.into_bytes());
+        nobody
+            .propose(InitCluster { cluster, directory, features: FEATURES })
+            .await
+            .map_err(failed)?;
+    }
+    let mut start = [0; 16];
+    entropy.fill(&mut start);
+    let up = NodeUp {
+        node: FIRST_NODE,
+        directory,
+        start: StartId(start),
+        addresses: vec![
+            ("ingest".to_owned(), addresses.ingest.to_string()),
+            ("admin".to_owned(), addresses.admin.to_string()),
+        ],
+        zone: String::new(),
+        features: FEATURES,
+    };
+    match nobody.propose(up).await.map_err(failed)? {
+        Reply::Node { node, incarnation } => Ok(Cluster::new(raft, node, incarnation)),
+        reply => Err(failed(crate::cluster::ClusterError::unexpected(&reply))),
+    }
+}
+
+/// What is dead ends the process: only a start can say what its disk holds.
+fn watch(
+    mut failure: watch::Receiver<Option<Arc<str>>>,
+    exit: Arc<dyn Exit>,
+    what: &'static str,
+    tasks: &Tasks,
+) {
+    tasks.start(format!("{what} watch"), |stop| async move {
+        let died = stop.run_until_cancelled(failure.wait_for(Option::is_some)).await;
+        if let Some(Ok(reason)) = died {
+            let reason = reason.as_deref().unwrap_or("for a reason it did not say").to_owned();
+            exit.exit(code::LOG_DEAD, &format!("the {what} is dead: {reason}"));
+        }
+    });
+}
+
+fn serve_admin(listener: TcpListener, admin: AdminService, figures: &Arc<Figures>, tasks: &Tasks) {
+    let service = AdminServer::new(admin);
+    let router = tonic::service::Routes::new(service)
+        .into_axum_router()
+        .reset_fallback()
+        .merge(pages(Arc::clone(figures) as Arc<dyn crate::http::Faces>));
+    tasks.start("admin", |stop| async move {
+        tonic::transport::Server::builder()
+            .accept_http1(true)
+            .add_routes(tonic::service::Routes::from(router))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+            .await
+    });
+}
+
+fn limits_of(config: &NodeConfig) -> server_ingest::limits::Limits {
+    let limits = &config.node.limits;
+    let size = |bytes: sdk_config::ByteSize| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+    server_ingest::limits::Limits {
+        connections_max: usize::try_from(limits.connections).unwrap_or(usize::MAX),
+        streams_per_connection_max: limits.streams_per_connection,
+        in_flight_bytes_max: size(limits.session_in_flight),
+        memory_bytes_max: size(limits.ingest_memory),
+        idle_stream: limits.idle_stream.into(),
+        ..server_ingest::limits::Limits::default()
+    }
+}
+
+async fn listen(address: &Address) -> Result<TcpListener, RunError> {
+    let text = address.to_string();
+    TcpListener::bind(&text).await.map_err(|error| RunError::Listen { address: text, error })
+}
+
+fn local(listener: &TcpListener, address: &Address) -> Result<SocketAddr, RunError> {
+    listener.local_addr().map_err(|error| RunError::Listen { address: address.to_string(), error })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn log_error(what: &'static str) -> impl Fn(OpenError) -> RunError {
+    move |error| match error {
+        OpenError::Locked { .. } => RunError::Locked(Box::new(error)),
+        error => RunError::Log { what, error: Box::new(error) },
+    }
+}
+
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < OPEN_FILES) {
+        limit.current = Some(limit.maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES)));
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+}
+
+/// Runs a node until it is told to stop.
+pub async fn run(config: NodeConfig) -> Result<(), RunError> {
+    let node = Node::start(NodeOptions::new(config)).await?;
+    told_to_stop().await;
+    info!("stopping");
+    tokio::select! {
+        () = node.stop() => (),
+        // Twice means now.
+        () = told_to_stop() => warn!("stopping at once"),
+    }
+    Ok(())
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = async {
+        // Without a handler the signal ends the process, which is safe as well.
+        match signal(SignalKind::interrupt()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = interrupted => (),
+        () = terminated => (),
+    }
+}
