@@ -106,7 +106,7 @@ impl Agent {
             r#"
 [agent]
 data_dir = "{f}/data"
-http = "127.0.0.1:0"
+admin = "127.0.0.1:0"
 [flow.default.sources.log]
 type = "taildir"
 channels = ["spool"]
