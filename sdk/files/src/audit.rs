@@ -169,9 +169,8 @@ impl DeepAudit {
             }
             found += 1;
             if file.ids {
-                let id = id_of(&line).ok_or_else(|| {
-                    Wrong::Unreadable(format!("line {found} has no event id"))
-                })?;
+                let id = id_of(&line)
+                    .ok_or_else(|| Wrong::Unreadable(format!("line {found} has no event id")))?;
                 let again = u64::from(!self.ids.add(id));
                 *self.duplicated.get_or_insert(0) += again;
             }

@@ -155,11 +155,7 @@ impl Drain {
     }
 
     /// Acquires a token and works under it to its end. The flag says whether it got anything done.
-    async fn one_token(
-        &self,
-        totals: &mut DrainTotals,
-        stop: &CancellationToken,
-    ) -> (End, bool) {
+    async fn one_token(&self, totals: &mut DrainTotals, stop: &CancellationToken) -> (End, bool) {
         let acquired = stop.run_until_cancelled(self.acquire()).await;
         let grant = match acquired {
             None => return (End::Stopped, false),

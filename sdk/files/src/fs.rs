@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{FsError, FsErrorKind};
-pub use faulty::{FaultyDisk, Faults};
+pub use faulty::{Faults, FaultyDisk};
 pub use local::LocalDisk;
 pub use memory::MemoryDisk;
 pub use mount::{FileSystems, LocalFileSystems};

@@ -117,7 +117,9 @@ pub enum LayoutError {
     #[error("round: {0} is out of range\nhelp: 1 to 60 seconds or minutes, 1 to 24 hours")]
     Round(u32),
     /// No such time zone.
-    #[error("time_zone: `{0}` is not in the IANA time zone data\nhelp: names are like `Europe/Berlin`")]
+    #[error(
+        "time_zone: `{0}` is not in the IANA time zone data\nhelp: names are like `Europe/Berlin`"
+    )]
     Zone(String),
 }
 
@@ -404,8 +406,7 @@ fn parts(
     text: &str,
     headers: &mut Vec<String>,
 ) -> Result<Vec<Part>, LayoutError> {
-    let template =
-        Template::parse(text).map_err(|error| LayoutError::Template { field, error })?;
+    let template = Template::parse(text).map_err(|error| LayoutError::Template { field, error })?;
     let parts = template.pieces.into_iter().map(|piece| match piece {
         Piece::Literal(text) if text.contains(char::is_control) => Err(LayoutError::Control(field)),
         Piece::Literal(text) => Ok(Part::Literal(text)),

@@ -106,12 +106,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Gives up an open Intent whose file is not there and cannot be built again, or a hole, because
     /// records in its range are lost.
-    async fn give_up(
-        &self,
-        token: u64,
-        bucket: BucketKey,
-        span: Span,
-    ) -> Result<(), LedgerError>;
+    async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError>;
 }
 
 /// How far the floor moves, and what became of the events that are in no file.
@@ -121,10 +116,12 @@ pub struct Raise {
     pub from: u64,
     /// The new one: the beginning of a put, or the end of the last.
     pub to: u64,
-    /// Events of the channel that the holder has read in `[from, to)`, dropped ones included.
+    /// Events that the channel has in `[from, to)` as far as the holder can tell: those it has read,
+    /// dropped ones included, and the offsets that are lost. How many of those were events of this
+    /// channel only the log's running totals can tell.
     pub events: u64,
-    /// Dropped by rule, and the offsets that were passed because they are lost. How many of those
-    /// were events of this channel only the log's running totals can tell.
+    /// Dropped by rule, and the offsets that are lost, without those that are counted with a file
+    /// given up.
     pub drops: Drops,
 }
 

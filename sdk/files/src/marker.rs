@@ -70,9 +70,9 @@ pub async fn create(
     let renamed = within(limit, "rename a file to", &path, fs.rename(&aside, &path)).await;
     let there = read(fs, root, deadlines).await?;
     let Some(there) = there else {
-        return Err(renamed.err().unwrap_or_else(|| {
-            FsError::new(FsErrorKind::NotFound, "read back", path.as_str())
-        }));
+        return Err(renamed
+            .err()
+            .unwrap_or_else(|| FsError::new(FsErrorKind::NotFound, "read back", path.as_str())));
     };
     if there != id {
         // Somebody else's stands there; ours is nothing but litter.

@@ -77,10 +77,10 @@ impl Session {
             }
             let may_go_on = up && ready && (!quarantined || segment.announced());
             match &segment.stage {
-                Stage::Streaming(stream) if up && !quarantined => {
-                    if !matches!(stream.file, Slot::Busy) {
-                        to_close.push(segment.id);
-                    }
+                Stage::Streaming(stream)
+                    if up && !quarantined && !matches!(stream.file, Slot::Busy) =>
+                {
+                    to_close.push(segment.id);
                 }
                 Stage::Cold if may_go_on => {
                     self.to_build.insert(number);

@@ -355,12 +355,7 @@ impl Pass {
 }
 
 /// Whether a range recorded at another sink of the group has the event.
-fn taken_elsewhere(
-    placers: &mut [Placer],
-    item: &Item,
-    offset: u64,
-    event: &EventRef<'_>,
-) -> bool {
+fn taken_elsewhere(placers: &mut [Placer], item: &Item, offset: u64, event: &EventRef<'_>) -> bool {
     let own = item.work.member;
     let elsewhere = &item.work.elsewhere.recorded;
     placers.iter_mut().enumerate().filter(|(member, _)| *member != own).any(|(member, placer)| {
@@ -382,11 +377,7 @@ fn taken_elsewhere(
     })
 }
 
-fn number_of(
-    key: &str,
-    numbers: &mut HashMap<String, u32>,
-    items: &mut Vec<Vec<usize>>,
-) -> usize {
+fn number_of(key: &str, numbers: &mut HashMap<String, u32>, items: &mut Vec<Vec<usize>>) -> usize {
     if let Some(number) = numbers.get(key) {
         return *number as usize;
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use sdk_config::ledger::{
-    Attempt, BucketKey, CommitFile, Hole, Intent, Refusal, Span,
-};
+use sdk_config::ledger::{Attempt, BucketKey, CommitFile, Hole, Intent, Refusal, Span};
 use tracing::{debug, error, warn};
 
 use super::bucket::{Segment, Stage};
@@ -21,7 +19,7 @@ pub(crate) enum Call {
     Quarantine { bucket: BucketKey, reason: String },
     Release { bucket: BucketKey },
     Pin { bucket: u32, segment: u64, key: BucketKey, hole: Hole, continues: bool },
-    GiveUp { bucket: u32, segment: u64, key: BucketKey, span: Span },
+    GiveUp { bucket: u32, segment: u64, key: BucketKey, span: Span, missing: u64 },
     Commit(Vec<(u32, u64, CommitFile)>),
     Announce(Vec<(u32, u64, Intent)>),
     Raise(Raise),
@@ -196,7 +194,8 @@ impl Session {
             let Some(segment) = next else { continue };
             // What has no Intent becomes a hole only if its bucket is the trouble; in a group it
             // goes to another sink instead.
-            if segment.pinning || (!segment.announced() && !(quarantined && segment.is_at_rest())) {
+            let may_be_hole = quarantined && segment.is_at_rest();
+            if segment.pinning || !(segment.announced() || may_be_hole) {
                 continue;
             }
             let hole = Hole { span: segment.span(), events: segment.events, dead_letters };
@@ -220,9 +219,12 @@ impl Session {
         if !due || now < self.raise_not_before {
             return None;
         }
-        self.committed_since_raise = false;
+        let committed = std::mem::take(&mut self.committed_since_raise);
         let to = self.floor_now();
         if to <= self.floor {
+            if committed {
+                self.forget_done();
+            }
             return None;
         }
         self.raised_at = now;
@@ -252,7 +254,11 @@ impl Session {
             Call::Announce(intents) => self.announced(intents, answers),
             Call::Raise(raise) => self.raised_floor(&raise, one(answers)),
             Call::Pin { bucket, segment, .. } => self.pinned(bucket, segment, one(answers)),
-            Call::GiveUp { bucket, segment, span, .. } => {
+            Call::GiveUp { bucket, segment, span, missing, .. } => {
+                if answers.iter().all(Result::is_ok) {
+                    // The ledger has counted all of the file's events.
+                    self.stretches.forgive(span.first, span.last, missing);
+                }
                 self.gave_up(bucket, segment, span, one(answers));
             }
             Call::Quarantine { .. } | Call::Release { .. } => match one(answers) {
@@ -263,13 +269,7 @@ impl Session {
         }
     }
 
-    fn committed(
-        &mut self,
-        number: u32,
-        id: u64,
-        file: &CommitFile,
-        answer: Result<(), Refusal>,
-    ) {
+    fn committed(&mut self, number: u32, id: u64, file: &CommitFile, answer: Result<(), Refusal>) {
         match answer {
             Ok(()) => (),
             Err(Refusal::Mismatch) => {
@@ -299,11 +299,7 @@ impl Session {
         self.forget_segment(number, id);
     }
 
-    fn announced(
-        &mut self,
-        intents: Vec<(u32, u64, Intent)>,
-        answers: Vec<Result<(), Refusal>>,
-    ) {
+    fn announced(&mut self, intents: Vec<(u32, u64, Intent)>, answers: Vec<Result<(), Refusal>>) {
         let token = self.shared.token;
         // What was refused makes what follows it in its bucket a gap, which means nothing.
         let mut refused = std::collections::BTreeSet::new();
@@ -391,7 +387,12 @@ impl Session {
         }
         self.floor = raise.to;
         self.stretches.passed(raise.to);
-        if self.table.forget_done(raise.to) {
+        self.forget_done();
+    }
+
+    /// Forgets the buckets that have nothing left to remember.
+    fn forget_done(&mut self) {
+        if self.table.forget_done(self.floor) {
             // Numbers of buckets are given anew.
             for member in &mut self.members {
                 member.placer.forget();
@@ -496,4 +497,3 @@ fn join_holes(rolled: &mut std::collections::VecDeque<Segment>, at: usize) -> us
     before.spans.append(&segment.spans);
     1
 }
-

@@ -151,7 +151,9 @@ pub(crate) async fn raise(
             Raised::Down(reason)
         }
         Err(Trouble::Failed(Failure::Fenced)) => Raised::Fenced,
-        Err(Trouble::Failed(Failure::Sink(error) | Failure::Path(error) | Failure::File(error))) => {
+        Err(Trouble::Failed(
+            Failure::Sink(error) | Failure::Path(error) | Failure::File(error),
+        )) => {
             let reason = describe(&error);
             if error.kind() == FsErrorKind::Paused {
                 Raised::Paused(PAUSE, reason)
@@ -292,8 +294,11 @@ pub(crate) async fn sweep_foreign(
         match swept {
             Ok(()) => cleaned.push((token, root)),
             Err(error) => {
-                warn!(root = root.path, error = &error as &dyn std::error::Error,
-                    "cannot clean a former root, will retry");
+                warn!(
+                    root = root.path,
+                    error = &error as &dyn std::error::Error,
+                    "cannot clean a former root, will retry"
+                );
                 left.push((token, root));
             }
         }

@@ -212,7 +212,8 @@ impl Session {
         let key = self.table.at(bucket).key.clone();
         warn!(bucket = ?key, ?span, wanted, found = events, "a file cannot be built as it was");
         self.try_again_later(bucket, id);
-        self.calls.push_back(Call::GiveUp { bucket, segment: id, key, span });
+        let missing = wanted.saturating_sub(events);
+        self.calls.push_back(Call::GiveUp { bucket, segment: id, key, span, missing });
     }
 
     fn placed(&mut self, bucket: u32, id: u64, placed: Placed) {
@@ -322,7 +323,6 @@ impl Session {
                 known.reason = None;
                 let numbers = self.table.iter().filter(|(_, it)| it.member == member);
                 self.dirty.extend(numbers.map(|(number, _)| number));
-                return;
             }
             Raised::Out(wait, reason) => {
                 known.state = MemberState::Out(now + wait.max(pause(0, most)));

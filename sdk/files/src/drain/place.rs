@@ -165,11 +165,7 @@ async fn find(
 const READ_BYTES: usize = 1 << 20;
 
 /// The CRC32C of a file's bytes.
-async fn checksum(
-    fs: &dyn FileSystem,
-    path: &str,
-    deadlines: Deadlines,
-) -> Result<u32, FsError> {
+async fn checksum(fs: &dyn FileSystem, path: &str, deadlines: Deadlines) -> Result<u32, FsError> {
     let mut reader = within(deadlines.call, "open", path, fs.open(path)).await?;
     let mut crc = 0;
     loop {

@@ -60,9 +60,9 @@ impl Session {
             }
             Err(ReadError::Lost { to, from }) => {
                 warn!(from, to, "offsets are lost, passing them");
-                let drops = Drops { lost: to.saturating_sub(self.cursor), ..Drops::default() };
+                let lost = to.saturating_sub(self.cursor);
                 self.reader.seek(to);
-                self.stretches.push(to, 0, drops);
+                self.stretches.push(self.cursor, to, lost, Drops { lost, ..Drops::default() });
                 self.cursor = to;
             }
             Err(ReadError::Closed) => self.end = Some(End::Stopped),
@@ -85,7 +85,7 @@ impl Session {
                 drops.add(rule, u64::from(*dropped));
             }
         }
-        self.stretches.push(batch.to, events, drops);
+        self.stretches.push(self.cursor, batch.to, events, drops);
         self.cursor = batch.to;
         self.write_full(&full);
         self.evict();
@@ -127,13 +127,7 @@ impl Session {
     }
 
     /// Whether some sink of the group has the event in a recorded range of its bucket.
-    fn is_taken(
-        &mut self,
-        active: usize,
-        number: u32,
-        offset: u64,
-        event: &EventRef<'_>,
-    ) -> bool {
+    fn is_taken(&mut self, active: usize, number: u32, offset: u64, event: &EventRef<'_>) -> bool {
         if self.table.at(number).recorded.contains(offset) {
             return true;
         }
@@ -148,7 +142,8 @@ impl Session {
                 Place::Bucket(NOWHERE) => None,
                 Place::Bucket(number) => Some(number),
                 Place::Dead(_) => {
-                    let directory = member.sink.layout().dead_directory(member.placer.put_time_ms());
+                    let directory =
+                        member.sink.layout().dead_directory(member.placer.put_time_ms());
                     table.find(index, &directory, DEAD_PREFIX)
                 }
             };
@@ -210,8 +205,7 @@ impl Session {
     fn begin_segment(&mut self, number: u32, stored: &Stored, offset: u64) {
         self.roll(number);
         let quarantined = self.table.at(number).quarantine.is_some();
-        let stage =
-            if quarantined { Stage::Cold } else { Stage::Streaming(self.new_stream()) };
+        let stage = if quarantined { Stage::Cold } else { Stage::Streaming(self.new_stream()) };
         self.next_id += 1;
         let alone = self.group_of_one();
         let switches = self.switches;
@@ -286,7 +280,6 @@ impl Session {
         due.into_iter().for_each(|number| self.roll(number));
     }
 }
-
 
 /// The bucket of an event at the sink that gets events now, and why it is one of dead letters.
 #[inline]

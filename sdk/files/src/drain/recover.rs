@@ -122,4 +122,3 @@ fn unfilled(id: u64, hole: Hole) -> Segment {
     let Hole { span, events, .. } = hole;
     Segment { hole: true, pinned: true, ..segment(id, span, events, Stage::Cold) }
 }
-

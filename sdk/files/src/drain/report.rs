@@ -25,9 +25,10 @@ impl Session {
         for (index, member) in self.members.iter().enumerate() {
             let metrics = member.sink.metrics();
             metrics.open_files.set(i64::try_from(member.sink.open_files()).unwrap_or(i64::MAX));
-            let quarantined = self.table.iter().filter(|(_, bucket)| {
-                bucket.member == index && bucket.quarantine.is_some()
-            });
+            let quarantined = self
+                .table
+                .iter()
+                .filter(|(_, bucket)| bucket.member == index && bucket.quarantine.is_some());
             metrics.quarantined.set(i64::try_from(quarantined.count()).unwrap_or(i64::MAX));
         }
         self.publisher.send_replace(status);
@@ -35,9 +36,8 @@ impl Session {
 
     fn report(&self, now: Duration) -> DrainStatus {
         let options = &self.shared.options;
-        let until = |at: Duration| {
-            u64::try_from(at.saturating_sub(now).as_millis()).unwrap_or(u64::MAX)
-        };
+        let until =
+            |at: Duration| u64::try_from(at.saturating_sub(now).as_millis()).unwrap_or(u64::MAX);
         let mut status = DrainStatus::new(Arc::clone(&options.group), options.names.lineage);
         status.token = self.shared.token;
         status.floor = self.floor;

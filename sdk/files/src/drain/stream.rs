@@ -89,7 +89,9 @@ impl Session {
             self.held = self.held + next.capacity() + stream.buffer.len() - before;
             stream.cut(next);
         }
-        if stream.queued.is_empty() || !matches!(self.members[member].state, super::session::MemberState::Up) {
+        if stream.queued.is_empty()
+            || !matches!(self.members[member].state, super::session::MemberState::Up)
+        {
             return;
         }
         let file = match std::mem::take(&mut stream.file) {
@@ -217,7 +219,9 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         self.jobs.push(Box::pin(async move {
             let delete = shared.sink(member).fs().delete(&path);
-            if let Err(error) = crate::staged::within(shared.deadlines().call, "delete", &path, delete).await {
+            if let Err(error) =
+                crate::staged::within(shared.deadlines().call, "delete", &path, delete).await
+            {
                 debug!(error = &error as &dyn std::error::Error, "cannot delete a file in staging");
             }
             Done::Discarded

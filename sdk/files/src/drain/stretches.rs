@@ -14,19 +14,42 @@ const STRETCHES_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Stretches {
     list: VecDeque<Stretch>,
+    /// What will not be counted as lost when it is read. As few as files were given up.
+    credits: Vec<Credit>,
+}
+
+#[derive(Debug)]
+struct Credit {
+    first: u64,
+    last: u64,
+    events: u64,
+}
+
+impl Credit {
+    fn use_for(&mut self, stretch: &mut Stretch) {
+        if stretch.from <= self.last && self.first < stretch.to {
+            let used = self.events.min(stretch.drops.lost);
+            stretch.drops.lost -= used;
+            self.events -= used;
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Stretch {
+    from: u64,
     to: u64,
     events: u64,
     drops: Drops,
 }
 
 impl Stretches {
-    /// Adds what was read up to `to`.
-    pub(crate) fn push(&mut self, to: u64, events: u64, drops: Drops) {
-        self.list.push_back(Stretch { to, events, drops });
+    /// Adds what was read of `[from, to)`.
+    pub(crate) fn push(&mut self, from: u64, to: u64, events: u64, drops: Drops) {
+        let mut stretch = Stretch { from, to, events, drops };
+        self.credits.iter_mut().for_each(|credit| credit.use_for(&mut stretch));
+        self.credits.retain(|credit| credit.events > 0);
+        self.list.push_back(stretch);
         if self.list.len() > STRETCHES_MAX {
             self.join();
         }
@@ -50,6 +73,18 @@ impl Stretches {
             join_drops(&mut raise.drops, &stretch.drops);
         }
         raise
+    }
+
+    /// Takes back `events` that are, or will be, counted as lost between `first` and `last`: they are
+    /// counted elsewhere.
+    pub(crate) fn forgive(&mut self, first: u64, last: u64, events: u64) {
+        let mut credit = Credit { first, last, events };
+        for stretch in &mut self.list {
+            credit.use_for(stretch);
+        }
+        if credit.events > 0 {
+            self.credits.push(credit);
+        }
     }
 
     /// Forgets what the floor has passed.
@@ -92,7 +127,7 @@ mod tests {
         for number in 0..total {
             let mut drops = Drops::default();
             drops.add("rule", 1);
-            stretches.push((number + 1) * 10, 5, drops);
+            stretches.push(number * 10, (number + 1) * 10, 5, drops);
         }
         let (mut floor, mut events, mut dropped) = (0, 0, 0);
         for limit in [7, 95, 40_000, total * 10] {

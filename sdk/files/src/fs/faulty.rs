@@ -49,6 +49,8 @@ struct State {
     /// The process dies in the middle of this call.
     crash_at: Option<u64>,
     crashed: CancellationToken,
+    /// Somebody wants to know when this call is under way.
+    sleep_at: Option<(u64, CancellationToken)>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +85,7 @@ impl FaultyDisk {
             calls: 0,
             crash_at: None,
             crashed: CancellationToken::new(),
+            sleep_at: None,
         };
         FaultyDisk { disk, entropy, state: Arc::new(Mutex::new(state)) }
     }
@@ -104,6 +107,15 @@ impl FaultyDisk {
         state.crash_at = Some(state.calls + calls);
         state.crashed = CancellationToken::new();
         state.crashed.clone()
+    }
+
+    /// Cancels the token in the middle of a call, so many from now; that call goes on when it is
+    /// asked to, and so does everything else.
+    pub fn sleep_after(&self, calls: u64) -> CancellationToken {
+        let mut state = self.lock();
+        let token = CancellationToken::new();
+        state.sleep_at = Some((state.calls + calls, token.clone()));
+        token
     }
 
     /// A new process: calls are answered again. What the old one had under way may still happen.
@@ -147,6 +159,9 @@ impl FaultyDisk {
                 let at = self.entropy.below(state.delayed.len() as u64);
                 due.push(state.delayed.swap_remove(usize::try_from(at).unwrap_or(0)));
             }
+            if let Some((_, token)) = state.sleep_at.take_if(|(at, _)| state.calls >= *at) {
+                token.cancel();
+            }
             let crash = state.crash_at.is_some_and(|at| state.calls >= at);
             if crash {
                 state.crashed.cancel();
@@ -161,6 +176,8 @@ impl FaultyDisk {
         for call in due {
             self.redo(call).await;
         }
+        // Here a process may fall asleep, its call already on the way.
+        tokio::task::yield_now().await;
         fate
     }
 

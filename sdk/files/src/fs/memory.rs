@@ -27,7 +27,8 @@ struct State {
     /// name it has by now.
     files: BTreeMap<u64, File>,
     files_made: u64,
-    read_only: Vec<String>,
+    /// Below these paths nothing can be changed, for this reason.
+    refused: Vec<(String, FsErrorKind)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,14 +78,14 @@ impl MemoryDisk {
         self.lock().remove(path);
     }
 
-    /// Makes everything at and below `path` read-only, like a mount that was changed.
-    pub fn freeze(&self, path: &str) {
-        self.lock().read_only.push(path.to_owned());
+    /// Refuses every change at and below `path`, like a volume that is full or read-only.
+    pub fn refuse(&self, path: &str, kind: FsErrorKind) {
+        self.lock().refused.push((path.to_owned(), kind));
     }
 
-    /// Ends every [`MemoryDisk::freeze`].
-    pub fn thaw(&self) {
-        self.lock().read_only.clear();
+    /// Ends every [`MemoryDisk::refuse`] of `path`.
+    pub fn accept(&self, path: &str) {
+        self.lock().refused.retain(|(refused, _)| refused != path);
     }
 
     /// A power cut: of every name and byte that was not made durable, any part may be gone.
@@ -145,11 +146,11 @@ impl State {
     }
 
     fn check_writable(&self, path: &str) -> Outcome<()> {
-        let below = |root: &String| {
+        let below = |(root, _): &&(String, FsErrorKind)| {
             path.strip_prefix(root.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if self.read_only.iter().any(below) { Err(FsErrorKind::ReadOnly) } else { Ok(()) }
+        self.refused.iter().find(below).map_or(Ok(()), |(_, kind)| Err(*kind))
     }
 
     fn mkdirs(&mut self, path: &str) -> Outcome<()> {
@@ -273,7 +274,9 @@ impl FileSystem for MemoryDisk {
         let state = self.lock();
         let file = state.nodes.get(path).and_then(|node| state.files.get(&node.file?));
         match file {
-            Some(file) => Ok(Box::new(MemoryReader { left: BytesMut::from(file.bytes.as_slice()) })),
+            Some(file) => {
+                Ok(Box::new(MemoryReader { left: BytesMut::from(file.bytes.as_slice()) }))
+            }
             None => Err(FsError::new(FsErrorKind::NotFound, "open", path)),
         }
     }

@@ -106,11 +106,7 @@ impl Placer {
     /// Where `event` of the current put goes. `bucket` gives the number of a directory and prefix;
     /// it is asked only when they are not those of the event before.
     #[inline]
-    pub fn place(
-        &mut self,
-        event: &EventRef<'_>,
-        bucket: impl FnOnce(&str, &str) -> u32,
-    ) -> Place {
+    pub fn place(&mut self, event: &EventRef<'_>, bucket: impl FnOnce(&str, &str) -> u32) -> Place {
         let block = std::ptr::from_ref(event.block()).addr();
         if block != self.block {
             self.block = block;
@@ -145,9 +141,10 @@ impl Placer {
             Match::Look
         } else {
             let shared = self.layout.headers.iter().map(|name| block.shared_header(name));
-            let same = self.remembered.as_ref().is_some_and(|last| {
-                shared.eq(last.values.iter().map(|value| value.as_deref()))
-            });
+            let same = self
+                .remembered
+                .as_ref()
+                .is_some_and(|last| shared.eq(last.values.iter().map(|value| value.as_deref())));
             if same { Match::All } else { Match::None }
         };
     }
@@ -203,11 +200,7 @@ impl Placer {
     }
 }
 
-fn same_values(
-    keys: &[Option<HeaderKey>],
-    event: &EventRef<'_>,
-    last: &Remembered,
-) -> bool {
+fn same_values(keys: &[Option<HeaderKey>], event: &EventRef<'_>, last: &Remembered) -> bool {
     let values = keys.iter().map(|key| key.and_then(|key| event.header_at(key)));
     values.eq(last.values.iter().map(|value| value.as_deref()))
 }

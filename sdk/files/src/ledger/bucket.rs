@@ -1,7 +1,9 @@
 //! What a [`MemoryLedger`](super::MemoryLedger) knows of one bucket: ranges in the order committed,
 //! open Intents, holes, which never overlap.
 
-use sdk_config::ledger::{Attempt, BucketKey, BucketState, Hole, Intent, OpenIntent, Refusal, Span};
+use sdk_config::ledger::{
+    Attempt, BucketKey, BucketState, Hole, Intent, OpenIntent, Refusal, Span,
+};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
@@ -93,9 +95,8 @@ impl Bucket {
             return Err(Refusal::Changed);
         }
         let left = hole.events.checked_sub(intent.events);
-        let left = left.ok_or_else(|| {
-            Refusal::Invalid("more events than the hole has".to_owned())
-        })?;
+        let left =
+            left.ok_or_else(|| Refusal::Invalid("more events than the hole has".to_owned()))?;
         if intent.last < hole.span.last {
             hole.span.first = intent.last + 1;
             hole.events = left;

@@ -222,10 +222,7 @@ async fn refused_roots_delay_no_other(subject: &dyn Subject) {
     let unseen = RootClaim { path: late.path.clone(), id: None };
     let grant = ledger.acquire(&[claim(&good), unseen]).await.expect("granted");
     assert_eq!(grant.roots, [good]);
-    assert_eq!(
-        grant.refused_roots,
-        [(late.path.clone(), Refusal::NoMarker { recorded: None })]
-    );
+    assert_eq!(grant.refused_roots, [(late.path.clone(), Refusal::NoMarker { recorded: None })]);
     let show = || ledger.show_roots(grant.token, vec![claim(&late)]);
     assert_eq!(show().await.expect("answered"), [Err(Refusal::UnrecordedRoot)]);
     ledger.record_root(late.clone()).await.expect("recorded");
@@ -366,7 +363,10 @@ async fn below_the_floor_nothing_begins(subject: &dyn Subject) {
     let late = holder.intent("b", 9, 12, None);
     assert_eq!(holder.intend(late).await, Err(Refusal::BelowFloor { floor: 10 }));
     // The bucket is forgotten: no end and any end below the floor are as good.
-    assert_eq!(holder.intend(holder.intent("a", 10, 11, Some(10))).await, Err(Refusal::Gap { end: None }));
+    assert_eq!(
+        holder.intend(holder.intent("a", 10, 11, Some(10))).await,
+        Err(Refusal::Gap { end: None })
+    );
     assert_eq!(holder.intend(holder.intent("a", 10, 11, Some(9))).await, Ok(()));
     assert_eq!(holder.intend(holder.intent("b", 10, 11, None)).await, Ok(()));
 }
@@ -477,7 +477,7 @@ async fn only_listed_losses_are_booked(subject: &dyn Subject) {
     let (holder, _) = Holder::new(subject).await;
     let raise = |lost| {
         let drops = Drops { lost, ..Drops::default() };
-        let raise = Raise { from: 0, to: 10, events: 10 - lost, drops };
+        let raise = Raise { from: 0, to: 10, events: 10, drops };
         async { refusal(holder.ledger.raise_floor(holder.token, raise).await) }
     };
     assert_eq!(raise(2).await, Err(Refusal::NotLost));

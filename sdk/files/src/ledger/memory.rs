@@ -320,7 +320,7 @@ impl Ledger for MemoryLedger {
         }
         state.floor = to;
         state.buckets.retain(|_, bucket| !bucket.fold(to) || bucket.quarantine.is_some());
-        state.book.stored += events + drops.lost;
+        state.book.stored += events;
         state.book.lost += drops.lost;
         for (rule, events) in drops.by_rule {
             *state.book.dropped.entry(rule).or_default() += events;
@@ -364,12 +364,7 @@ impl Ledger for MemoryLedger {
         Ok(state.bucket(&bucket, |it| it.add_hole(hole, continues, floor))?)
     }
 
-    async fn give_up(
-        &self,
-        token: u64,
-        bucket: BucketKey,
-        span: Span,
-    ) -> Result<(), LedgerError> {
+    async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError> {
         let mut state = self.holder(token)?;
         if state.lost_in(span) == 0 {
             return Err(Refusal::NotLost.into());

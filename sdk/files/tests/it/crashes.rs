@@ -7,7 +7,7 @@ use std::time::Duration;
 use sdk_config::{DurationText, FilesSink};
 use sdk_event::Event;
 use sdk_files::Drain;
-use sdk_files::fs::{FaultyDisk, Faults, FileSystems, MemoryDisk};
+use sdk_files::fs::{Faults, FaultyDisk, FileSystems, MemoryDisk};
 use sdk_files::ledger::Ledger;
 use sdk_files::name::FinalName;
 use sdk_flow::{Ended, Entropy, SeededEntropy};
@@ -159,10 +159,8 @@ async fn one(seed: u64) {
     case.disk.set_faults(Faults::NONE);
     case.ledger.set_lost(0);
     case.rig.ledger.seal(case.rig.log.seal());
-    let ended = tokio::time::timeout(
-        Duration::from_secs(600),
-        case.drain().run(CancellationToken::new()),
-    );
+    let ended =
+        tokio::time::timeout(Duration::from_secs(600), case.drain().run(CancellationToken::new()));
     let ended = ended.await.unwrap_or_else(|_| panic!("seed {seed}: never drained"));
     assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
     case.disk.settle().await;
@@ -243,4 +241,47 @@ fn a_crash_at_each_call_loses_nothing() {
         crash(0, at, true);
         crash(1, at, true);
     }
+}
+
+/// Two processes believe that the lineage is theirs; each sleeps while the other works, and wakes in
+/// the middle of what it was doing.
+async fn asleep(seed: u64) {
+    let mut case = Case::new(seed);
+    let entropy = Arc::clone(&case.entropy);
+    case.disk.set_faults(Faults { before: 10, after: 10, delayed: 20, repeated: 30, hang: 0 });
+    let stop = CancellationToken::new();
+    (0..10).for_each(|_| case.put());
+    let mut first = Box::pin(case.drain().run(stop.clone()));
+    let mut second = Box::pin(case.drain().run(stop.clone()));
+    for _ in 0..10 + entropy.below(20) {
+        case.put();
+        let awake = if entropy.below(2) == 0 { &mut first } else { &mut second };
+        // Asleep after some number of calls, or some time.
+        let nap = case.disk.sleep_after(1 + entropy.below(60));
+        tokio::select! {
+            ended = awake => panic!("seed {seed}: {ended:?}"),
+            () = nap.cancelled() => (),
+            () = tokio::time::sleep(Duration::from_millis(entropy.below(5000))) => (),
+        }
+        case.check(seed);
+    }
+    drop((first, second));
+    case.disk.set_faults(Faults::NONE);
+    case.rig.ledger.seal(case.rig.log.seal());
+    let ended = tokio::time::timeout(
+        Duration::from_secs(600),
+        case.drain().run(CancellationToken::new()),
+    );
+    let ended = ended.await.unwrap_or_else(|_| panic!("seed {seed}: never drained"));
+    assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
+    case.disk.settle().await;
+    assert_eq!(case.check(seed).len() as u64, case.next, "seed {seed}");
+}
+
+#[test]
+fn a_process_that_was_asleep_changes_nothing_when_it_wakes() {
+    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return run(asleep(seed));
+    }
+    (0..300 * more()).for_each(|seed| run(asleep(seed)));
 }

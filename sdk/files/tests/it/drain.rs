@@ -119,9 +119,8 @@ fn an_event_that_cannot_be_placed_is_a_dead_letter() {
         let rig = Rig::new();
         let disk = MemoryDisk::new();
         let good = Event::new("good").with_timestamp_ms(SAMPLE_MS).with_header("app", "shop");
-        let ahead = Event::new("ahead")
-            .with_timestamp_ms(SAMPLE_MS + 700_000)
-            .with_header("app", "shop");
+        let ahead =
+            Event::new("ahead").with_timestamp_ms(SAMPLE_MS + 700_000).with_header("app", "shop");
         let nameless = Event::new("nameless").with_timestamp_ms(SAMPLE_MS);
         let no_time = Event::new("no time").with_header("app", "shop");
         rig.log.put(SAMPLE_MS, &[good, ahead, nameless, no_time]);
@@ -255,7 +254,8 @@ fn late_events_go_to_a_new_file_in_the_old_directory_and_are_counted() {
     run(async {
         let rig = Rig::new();
         let disk = MemoryDisk::new();
-        let at = |ms: i64, text: &str| Event::new(text.to_owned()).with_timestamp_ms(SAMPLE_MS + ms);
+        let at =
+            |ms: i64, text: &str| Event::new(text.to_owned()).with_timestamp_ms(SAMPLE_MS + ms);
         rig.log.put(SAMPLE_MS, &[at(0, "first")]);
         rig.log.put(SAMPLE_MS + 600_000, &[at(1, "late"), at(600_000, "in time")]);
         rig.ledger.seal(rig.log.seal());
@@ -273,9 +273,8 @@ fn new_directories_are_made_no_faster_than_allowed() {
     run(async {
         let rig = Rig::new();
         let disk = MemoryDisk::new();
-        let events: Vec<Event> = (0..30)
-            .map(|host| Event::new("x").with_header("host", format!("h{host}")))
-            .collect();
+        let events: Vec<Event> =
+            (0..30).map(|host| Event::new("x").with_header("host", format!("h{host}"))).collect();
         rig.log.put(SAMPLE_MS, &events);
         let spec = FilesSink { new_directories_per_minute: 10, ..spec("/data/web/%{host}") };
         let before = rig.clock.wall_ms();

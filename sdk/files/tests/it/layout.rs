@@ -69,7 +69,11 @@ fn escapes_render_as_in_flume() {
         ("%{app}", "shop"),
     ];
     for (escape, expected) in table {
-        assert_eq!(at(&format!("/data/web/{escape}/")), format!("/data/web/{expected}"), "{escape}");
+        assert_eq!(
+            at(&format!("/data/web/{escape}/")),
+            format!("/data/web/{expected}"),
+            "{escape}"
+        );
     }
     assert_eq!(at("/data/web/%{missing}-x"), "/data/web/-x");
     assert_eq!(at("/data/web/%{timestamp}"), "/data/web/1340421394234");
@@ -97,7 +101,10 @@ fn rounding_zeroes_the_smaller_fields() {
     assert_eq!(at(6, RoundUnit::Hour, "UTC", noon), "06:00:00/1340431200/1340452474123/+0000");
     // In the zone, not in UTC: Kathmandu is 5:45 ahead, Berlin 2:00 in June.
     let kathmandu = at(1, RoundUnit::Hour, "Asia/Kathmandu", noon);
-    assert_eq!(kathmandu, "17:00:00/1340449200/1340452474123/+0545".replace("1340449200", "1340450100"));
+    assert_eq!(
+        kathmandu,
+        "17:00:00/1340449200/1340452474123/+0545".replace("1340449200", "1340450100")
+    );
     assert_eq!(
         at(6, RoundUnit::Hour, "Europe/Berlin", noon),
         "12:00:00/1340445600/1340452474123/+0200"
@@ -150,10 +157,7 @@ fn paths_have_bounds() {
 
 #[test]
 fn time_decides_as_the_put_time_allows() {
-    let spec = FilesSink {
-        late_limit: DurationText::from_secs(3600),
-        ..spec("/data/web/%H%M")
-    };
+    let spec = FilesSink { late_limit: DurationText::from_secs(3600), ..spec("/data/web/%H%M") };
     let strict = FilesSink { require_timestamp: true, ..spec.clone() };
     let of = |spec: &FilesSink, ms: Option<i64>| {
         let event = Event { timestamp_ms: ms, ..Event::new("x") };
@@ -199,9 +203,15 @@ fn a_path_that_can_never_work_is_refused_at_once() {
         change(&mut spec);
         Layout::new(&spec, "web").map(|_| ())
     };
-    assert_eq!(with(|spec| spec.file_prefix = "a/b".to_owned()), Err(LayoutError::Slash("file_prefix")));
+    assert_eq!(
+        with(|spec| spec.file_prefix = "a/b".to_owned()),
+        Err(LayoutError::Slash("file_prefix"))
+    );
     assert_eq!(with(|spec| spec.file_prefix = String::new()), Err(LayoutError::EmptyPrefix));
-    assert_eq!(with(|spec| spec.file_suffix = "/x".to_owned()), Err(LayoutError::Slash("file_suffix")));
+    assert_eq!(
+        with(|spec| spec.file_suffix = "/x".to_owned()),
+        Err(LayoutError::Slash("file_suffix"))
+    );
     assert!(matches!(with(|spec| spec.time_zone = "Mars".to_owned()), Err(LayoutError::Zone(_))));
     let round = Some(Round { value: 25, unit: RoundUnit::Hour });
     let spec = FilesSink { round, ..spec("/data/web/%H") };

@@ -44,10 +44,7 @@ fn json_is_one_object_per_line() {
     let event = Event::new("say \"hi\"\n\u{1}\\").with_timestamp_ms(5).with_header("a", "b\t");
     assert_eq!(
         text(Serializer::Json { ids: false }, &event),
-        concat!(
-            r#"{"timestamp":5,"headers":{"a":"b\t"},"body":"say \"hi\"\n\u0001\\"}"#,
-            "\n"
-        )
+        concat!(r#"{"timestamp":5,"headers":{"a":"b\t"},"body":"say \"hi\"\n\u0001\\"}"#, "\n")
     );
     let raw = Event::new(Bytes::from_static(b"\xff\x00abc"));
     assert_eq!(
@@ -78,7 +75,8 @@ fn from_base64(text: &str) -> Vec<u8> {
         _ => 63,
     };
     let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=').map(value).collect();
-    let bits: Vec<u8> = digits.iter().flat_map(|d| (0..6).rev().map(move |b| (d >> b) & 1)).collect();
+    let bits: Vec<u8> =
+        digits.iter().flat_map(|d| (0..6).rev().map(move |b| (d >> b) & 1)).collect();
     bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect()
 }
 

@@ -159,12 +159,7 @@ impl Ledger for FaultyLedger {
         self.spoil(self.ledger.add_hole(token, bucket, hole, continues)).await
     }
 
-    async fn give_up(
-        &self,
-        token: u64,
-        bucket: BucketKey,
-        span: Span,
-    ) -> Result<(), LedgerError> {
+    async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError> {
         self.spoil(self.ledger.give_up(token, bucket, span)).await
     }
 }
