@@ -25,21 +25,30 @@ const BATCH_BYTES: u64 = 1 << 20;
 /// Whoever appends the copies and waits for them.
 pub(crate) type Submit<'a> = &'a mut dyn FnMut(VecDeque<Pending>);
 
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    /// Everything needed stands elsewhere now.
+    Whole,
+    /// Something needed cannot be read.
+    Bad,
+    /// The log did not take it; another time.
+    Refused,
+}
+
 /// Copies one segment if there is cause. Returns whether it did.
 pub(crate) fn step(core: &Core, submit: Submit<'_>) -> io::Result<bool> {
     let Some((number, life)) = choose(core) else { return Ok(false) };
-    let whole = match core.open_segment(number, life)? {
-        Some(segment) => copy(core, &segment, submit)?,
-        None => false,
-    };
+    let Some(segment) = core.open_segment(number, life)? else { return Ok(false) };
+    let copied = copy(core, &segment, submit)?;
     let mut index = core.index_mut();
     if let Some(segment) = index.segments.get_mut(&number) {
-        segment.stuck |= !whole;
-        if whole {
+        segment.stuck |= copied == Copied::Bad;
+        if copied == Copied::Whole {
             segment.contents.runs.iter_mut().for_each(|run| run.dead = true);
         }
     }
-    Ok(whole)
+    Ok(copied == Copied::Whole)
 }
 
 /// The segment with the smallest share still needed, if the log is above half of its quota.
@@ -58,22 +67,27 @@ fn choose(core: &Core) -> Option<(u64, u64)> {
     (least.0 * 100 < length * NEEDED_PERCENT_MAX).then_some((least.1, least.2))
 }
 
-/// Copies every needed record; `false` if one could not be.
-fn copy(core: &Core, segment: &SegmentFile, submit: Submit<'_>) -> io::Result<bool> {
-    let Some((end, runs)) = contents(&core.index(), segment.number) else { return Ok(false) };
+/// Copies every needed record.
+fn copy(core: &Core, segment: &SegmentFile, submit: Submit<'_>) -> io::Result<Copied> {
+    let Some((end, runs)) = contents(&core.index(), segment.number) else {
+        return Ok(Copied::Refused);
+    };
     let at = FIRST_FLUSH_AT;
     let successor = last_flush(segment, || Ok(None))?;
     let mut walk = Walk { segment, at, end, successor };
     let mut batch = Batch::default();
     while let Some(flush) = walk.step()? {
         if flush.found == Found::Lost || !copy_flush(core, segment, &flush, &runs, &mut batch)? {
-            return Ok(false);
+            return Ok(Copied::Bad);
         }
         if batch.bytes >= BATCH_BYTES && !batch.submit(core, submit) {
-            return Ok(false);
+            return Ok(Copied::Refused);
         }
     }
-    Ok(walk.at == end && batch.submit(core, submit))
+    if walk.at != end {
+        return Ok(Copied::Bad);
+    }
+    Ok(if batch.submit(core, submit) { Copied::Whole } else { Copied::Refused })
 }
 
 fn contents(index: &Index, number: u64) -> Option<(u32, Vec<Run>)> {
@@ -89,11 +103,17 @@ fn copy_flush(
     batch: &mut Batch,
 ) -> io::Result<bool> {
     for (at, entry) in flush.directory.places() {
-        if !is_needed(core, entry, runs) {
+        let (lineage, offset) = (&entry.lineage, entry.first_offset);
+        // What a copy that was broken off has brought forward need not go again.
+        let stands_later = || {
+            core.index()
+                .find(lineage, offset, u64::MAX)
+                .is_some_and(|found| found.segment > segment.number)
+        };
+        if !is_needed(core, entry, runs) || stands_later() {
             continue;
         }
         let Some((header, body)) = segment.record(at, entry)? else {
-            let (lineage, offset) = (&entry.lineage, entry.first_offset);
             if core.index().stands_elsewhere(lineage, offset, segment.number) {
                 continue;
             }

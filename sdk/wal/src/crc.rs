@@ -49,7 +49,7 @@ mod tests {
     fn two_pieces_are_as_good_as_one() {
         let bytes: Vec<u8> = (0..70_000_u32).map(|n| (n.wrapping_mul(n) >> 5) as u8).collect();
         for length in [0, 1, 2, 3, 255, 256, 4095, 4096, 65_535, 69_999] {
-            for split in [0, 1, length / 3, length] {
+            for split in [0, length / 3, length] {
                 let (first, second) = bytes[..length].split_at(split);
                 let [first, second_crc] = [first, second].map(crc32c::crc32c);
                 let combined = combine(first, second_crc, second.len() as u32);

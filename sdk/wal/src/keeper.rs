@@ -12,7 +12,7 @@ use tracing::warn;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long it lets requests gather.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Segments copied forward in one turn.
 const COPIES_MAX: usize = 4;

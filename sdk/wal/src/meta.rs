@@ -10,6 +10,9 @@ use crate::walk::{Opened, SegmentFile};
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+/// A directory that is made gets segments so short that its quota holds so many.
+const FRESH_SEGMENTS_MIN: u64 = 8;
+
 const NAME: &str = "meta";
 const NEW_NAME: &str = "meta.new";
 const MAGIC: [u8; 4] = *b"CLMT";
@@ -82,10 +85,9 @@ impl Meta {
         });
         let ours: u64 = segments.map(|(_, length)| length).sum();
         let free = storage.free_bytes(dir)? + ours;
-        Ok(Self {
-            segment_bytes: known.unwrap_or(options.segment_bytes),
-            quota_bytes: options.quota_bytes.unwrap_or(QUOTA_BYTES.min(free / 2)),
-        })
+        let quota_bytes = options.quota_bytes.unwrap_or(QUOTA_BYTES.min(free / 2));
+        let segment_bytes = known.unwrap_or(fitting(options.segment_bytes, quota_bytes));
+        Ok(Self { segment_bytes, quota_bytes })
     }
 
     fn read(storage: &dyn Storage, dir: &Path) -> io::Result<Read> {
@@ -142,6 +144,16 @@ impl Meta {
     }
 }
 
+/// Segments short enough that the quota holds several.
+fn fitting(segment_bytes: u32, quota_bytes: u64) -> u32 {
+    let mut fitting = segment_bytes;
+    while u64::from(fitting) * FRESH_SEGMENTS_MIN > quota_bytes && fitting / 2 >= SEGMENT_BYTES_MIN
+    {
+        fitting = (fitting / 2).next_multiple_of(BLOCK);
+    }
+    fitting
+}
+
 #[derive(Clone, Copy)]
 enum Read {
     Good(Meta),
@@ -152,6 +164,13 @@ enum Read {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_quota_gets_small_segments() {
+        assert_eq!(fitting(64 << 20, 50 << 30), 64 << 20);
+        assert_eq!(fitting(64 << 20, 100 << 20), 8 << 20);
+        assert_eq!(fitting(64 << 20, 1), SEGMENT_BYTES_MIN);
+    }
 
     #[test]
     fn reads_back_and_refuses_what_is_newer() {

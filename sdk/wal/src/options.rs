@@ -59,7 +59,8 @@ pub struct LogOptions {
     /// What the log may use. `None`: what the directory was made with, at first the smaller of
     /// [`QUOTA_BYTES`] and half of what is free.
     pub quota_bytes: Option<u64>,
-    /// The length of a segment; counts only when the directory is made.
+    /// The length of a segment, or less if the quota would not hold eight; counts only when the directory
+    /// is made.
     pub segment_bytes: u32,
     /// Free bytes of the disk below which new events are refused.
     pub free_bytes_floor: u64,

@@ -253,3 +253,60 @@ fn memory_answers_as_the_disk_does() {
     let bytes = storage.contents(&segments(&storage)[0]).unwrap();
     assert!(find(&bytes, &entry(1, 0, 2, 900).body.to_bytes()).is_some());
 }
+
+#[test]
+fn the_bytes_are_those_of_the_format() {
+    let storage = FaultyStorage::new(1);
+    let fixed = std::sync::atomic::AtomicU64::new(1);
+    let random =
+        move || 0x1122_3344_5566_7788 + fixed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let (log, _) =
+        Log::open(LogOptions { random: std::sync::Arc::new(random), ..options(&storage, 1) })
+            .unwrap();
+    let mut offset = 0;
+    while log.usage().segments < 2 {
+        let kind = if offset % 4 == 0 { 200 } else { 3 };
+        put(&log, sdk_wal::Entry { kind, ..entry(1, offset, 2, 7000) }).unwrap();
+        offset += 2;
+    }
+    let crcs: Vec<u32> = segments(&storage)
+        .iter()
+        .map(|path| crc32c::crc32c(&storage.contents(path).unwrap()))
+        .collect();
+    // Another number here is another format: raise the version.
+    assert_eq!(crcs[..2], [0xfc60_7268, 0xe7f1_46dd], "{crcs:x?}");
+}
+
+#[test]
+fn a_footer_without_a_later_flush_does_not_count() {
+    let mut seen = 0;
+    for seed in 0..20 {
+        let storage = FaultyStorage::new(seed);
+        let (log, _) = open(&storage, 1);
+        for offset in 0..4 {
+            put(&log, entry(1, offset, 1, 8000)).unwrap();
+        }
+        // The footer is durable, the first flush of the next segment is not.
+        let at_step = Some((storage.steps() + 3, sdk_wal::Fault::PowerCut));
+        storage.set_faults(sdk_wal::Faults { at_step, ..Default::default() });
+        assert!(matches!(put(&log, entry(1, 4, 1, 25_000)), Err(AppendError::Dead { .. })));
+        drop(log);
+        storage.power_cut();
+        let (log, recovery) = open(&storage, 2);
+        if recovery.segments == 2 {
+            // Enough of that flush survived to tell that it was begun.
+            continue;
+        }
+        seen += 1;
+        let position = put(&log, entry(1, 4, 1, 100)).unwrap();
+        assert_eq!(
+            position.segment, 1,
+            "there is room behind the last flush, where the footer ends"
+        );
+        drop(log);
+        storage.power_cut();
+        let (log, _) = open(&storage, 3);
+        assert_eq!(offsets(&log, 1, 0), [0, 1, 2, 3, 4]);
+    }
+    assert!(seen > 5, "{seen}");
+}

@@ -3,12 +3,14 @@
 use crate::seeds;
 use crate::support::{DIR, Rng, SEGMENT, lineage, open, options, segments, try_open};
 use sdk_event::{EventId, ProducerId};
+use sdk_wal::inspect::{Inspector, SegmentState};
 use sdk_wal::{
     AppendError, Appended, Body, Entry, Fault, Faults, FaultyStorage, Log, LogOptions,
     LogReadError, LogRecord, Purpose, Quarantined,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 const FLOWS: u64 = 3;
 
@@ -224,7 +226,7 @@ fn one_history(seed: u64) {
     let mut rng = Rng(seed);
     let storage = FaultyStorage::new(rng.next());
     // The quota is fixed when the directory is made: small enough that some histories copy forward.
-    let quota_bytes = Some((6 + rng.below(20)) * SEGMENT);
+    let quota_bytes = Some((8 + rng.below(20)) * SEGMENT);
     let made = Log::open(LogOptions { quota_bytes, ..options(&storage, rng.next()) });
     made.expect("nothing fails yet").0.stop();
     let mut model = Model::default();
@@ -259,6 +261,10 @@ fn one_history(seed: u64) {
     model.settle(&log);
     model.tell_floors(&log);
     model.check(&log);
+    let inspector = Inspector::new(Arc::new(storage.clone()), DIR);
+    let reports = inspector.segments().expect("reads");
+    let stray = reports.iter().find(|report| report.state == SegmentState::Unreadable);
+    assert_eq!(stray, None, "a file that nobody will use again");
     log.stop();
     one_flip(&storage, &mut rng, &model);
 }

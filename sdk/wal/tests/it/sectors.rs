@@ -215,3 +215,31 @@ fn every_mix_of_sectors_of_the_last_two_flushes() {
         }
     });
 }
+
+#[test]
+fn a_record_of_an_earlier_attempt_in_the_same_place_is_another_one() {
+    let storage = FaultyStorage::new(1);
+    let (log, _) = open(&storage, 1);
+    put(&log, entry(1, 0, 1, 100)).unwrap();
+    log.drive();
+    drop(log);
+    let start = image(&storage);
+    // The same offsets, the same length, other bytes.
+    let attempt = |flow: u64| {
+        let storage = plant(&start);
+        let (log, _) = open(&storage, 2);
+        let body = entry(flow, 7, 1, 3000).body;
+        let position = put(&log, Entry { body, ..entry(1, 1, 1, 3000) }).unwrap();
+        (image(&storage), position)
+    };
+    let ((first, position), (mut second, same)) = (attempt(1), attempt(2));
+    assert_eq!(position, same);
+    let segment = Path::new(DIR).join(format!("{:020}.segment", position.segment));
+    // Of the second attempt only the header reached the disk; the first had left its record there.
+    let data = position.at as usize + SECTOR;
+    let tail = first[&segment][data..].to_vec();
+    second.get_mut(&segment).unwrap()[data..].copy_from_slice(&tail);
+    let (log, recovery) = open(&plant(&second), 3);
+    assert_eq!(recovery.records_cut, 1);
+    assert_eq!(log.end(lineage(1)), 1);
+}
