@@ -159,7 +159,8 @@ impl FaultyDisk {
                 let at = self.entropy.below(state.delayed.len() as u64);
                 due.push(state.delayed.swap_remove(usize::try_from(at).unwrap_or(0)));
             }
-            if let Some((_, token)) = state.sleep_at.take_if(|(at, _)| state.calls >= *at) {
+            let calls = state.calls;
+            if let Some((_, token)) = state.sleep_at.take_if(|(at, _)| calls >= *at) {
                 token.cancel();
             }
             let crash = state.crash_at.is_some_and(|at| state.calls >= at);

@@ -268,10 +268,8 @@ async fn asleep(seed: u64) {
     drop((first, second));
     case.disk.set_faults(Faults::NONE);
     case.rig.ledger.seal(case.rig.log.seal());
-    let ended = tokio::time::timeout(
-        Duration::from_secs(600),
-        case.drain().run(CancellationToken::new()),
-    );
+    let ended =
+        tokio::time::timeout(Duration::from_secs(600), case.drain().run(CancellationToken::new()));
     let ended = ended.await.unwrap_or_else(|_| panic!("seed {seed}: never drained"));
     assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
     case.disk.settle().await;
