@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::policy::Turns;
 pub use self::policy::{Order, Policy};
@@ -110,6 +110,9 @@ pub struct GroupRunner {
     stats: Arc<GroupStats>,
     /// Rounds in which every member failed, one after the other.
     failed_rounds: u32,
+    /// Which members did not take what they were last given: an outage is said
+    /// once, and its end once.
+    failing: Vec<bool>,
 }
 
 impl GroupRunner {
@@ -125,7 +128,8 @@ impl GroupRunner {
         assert!(!options.members.is_empty(), "a group has at least one sink");
         let priorities = options.members.iter().map(|member| member.priority);
         let turns = Turns::new(options.policy, priorities);
-        GroupRunner { options, turns, stats: Arc::default(), failed_rounds: 0 }
+        let failing = vec![false; options.members.len()];
+        GroupRunner { options, turns, stats: Arc::default(), failed_rounds: 0, failing }
     }
 
     /// What it has done so far; stays readable while it runs.
@@ -249,6 +253,9 @@ impl GroupRunner {
             Ok(()) => {
                 self.failed_rounds = 0;
                 self.stats.delivered(batch.len() as u64);
+                if std::mem::take(&mut self.failing[index]) {
+                    info!(group = %self.options.name, sink = %member.name, "sink delivers again");
+                }
                 if self.turns.penalises() {
                     self.options.penalties.succeeded(&member.name).await;
                 }
@@ -257,10 +264,11 @@ impl GroupRunner {
             Err(error) => error,
         };
         self.stats.failed();
+        let outage = matches!(error, SinkError::Unavailable(_) | SinkError::Paused { .. });
+        let known = std::mem::replace(&mut self.failing[index], outage);
         match error {
             SinkError::Unavailable(error) => {
-                warn!(group = %self.options.name, sink = %member.name, error = &*error as &dyn std::error::Error,
-                    "sink is unavailable");
+                say_unavailable(&self.options.name, &member.name, &*error, known);
                 if self.turns.penalises() {
                     self.options.penalties.failed(&member.name, &error.to_string()).await;
                 } else {
@@ -269,8 +277,7 @@ impl GroupRunner {
                 Ok(Tried::Failed)
             }
             SinkError::Paused { retry_after, error } => {
-                info!(group = %self.options.name, sink = %member.name, error = &*error as &dyn std::error::Error,
-                    "sink asks for a pause");
+                say_paused(&self.options.name, &member.name, &*error, known);
                 Ok(Tried::Paused(retry_after.clamp(PAUSE_MIN, PAUSE_MAX)))
             }
             SinkError::Rejected(error) => self.bury(index, batch, error).await,
@@ -307,8 +314,9 @@ impl GroupRunner {
         }
     }
 
+    // By `&mut`: a shared borrow held across an await would ask the sinks to be `Sync`.
     async fn commit(
-        &self,
+        &mut self,
         from: u64,
         to: u64,
         stop: &CancellationToken,
@@ -330,6 +338,25 @@ impl GroupRunner {
                 Err(error) => return Err(GroupError::Cursor(error)),
             }
         }
+    }
+}
+
+fn say_unavailable(
+    group: &str,
+    sink: &str,
+    error: &(dyn std::error::Error + 'static),
+    known: bool,
+) {
+    match known {
+        false => warn!(group, sink, error, "sink is unavailable"),
+        true => debug!(group, sink, error, "sink is still unavailable"),
+    }
+}
+
+fn say_paused(group: &str, sink: &str, error: &(dyn std::error::Error + 'static), known: bool) {
+    match known {
+        false => info!(group, sink, error, "sink asks for a pause"),
+        true => debug!(group, sink, error, "sink asks for a longer pause"),
     }
 }
 

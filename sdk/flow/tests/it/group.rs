@@ -9,7 +9,7 @@ use sdk_event::Lineage;
 use sdk_flow::{
     Batch, BoxError, ChannelReader, Cursor, CursorError, DeadLetters, Ended, GroupError,
     GroupOptions, GroupRunner, LocalPenalties, Member, Order, Policy, Positions, ReadError,
-    SeededEntropy, Sink, SinkError, Stored, SystemClock,
+    SeededEntropy, Sink, SinkError, Stored, SystemClock, Tasks,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -383,4 +383,18 @@ async fn a_stop_ends_the_wait_for_events() {
     let (ended, ()) = tokio::join!(runner, stopper);
     assert_eq!(ended.unwrap(), Ended::Stopped);
     assert_eq!(*group.cursor.floor.lock().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_runs_as_a_task() {
+    let group = Group::new(Policy::Default, "abc", "s 0");
+    let tasks = Tasks::new();
+    let runner = GroupRunner::new(group.options);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tasks.start("group", |stop| async move {
+        let ended = runner.run(stop).await?;
+        let _ = tell.send(ended);
+        Ok::<(), GroupError>(())
+    });
+    assert_eq!(told.await, Ok(Ended::Drained));
 }
