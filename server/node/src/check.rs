@@ -1,6 +1,7 @@
 //! `check`: a configuration file, offline.
 
 use crate::arguments::CheckArguments;
+use crate::settings::resolve_paths;
 use anyhow::{Context, Result, anyhow};
 use sdk_config::{FlowSpec, NodeConfig, SelectorSpec, SinkSpec, parse_node, process_env};
 use sdk_event::{BlockBuilder, Codec, Event, ProducerId};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub fn check(arguments: &CheckArguments) -> Result<(bool, String)> {
     let path = &arguments.file;
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let parsed = match parse_node(&text, &path.display().to_string(), &process_env) {
+    let mut parsed = match parse_node(&text, &path.display().to_string(), &process_env) {
         Ok(parsed) => parsed,
         Err(diagnostics) => {
             let errors = diagnostics.errors();
@@ -26,6 +27,7 @@ pub fn check(arguments: &CheckArguments) -> Result<(bool, String)> {
         writeln!(said, "{}\n", parsed.warnings)?;
     }
     if let Some(event) = &arguments.event {
+        resolve_paths(&mut parsed.value)?;
         let event = event_of(event)?;
         for (name, flow) in &parsed.value.flows {
             explain(&mut said, name, flow, &event)?;

@@ -55,12 +55,14 @@ struct FlowRates {
     bytes_stored: BTreeMap<Lineage, u64>,
 }
 
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
+
 /// Metrics that are looked up when they are asked for.
 #[derive(Default)]
 struct Gauges {
     pending_events: Family<Vec<(String, String)>, Gauge>,
-    oldest_pending_ms: Family<Vec<(String, String)>, Gauge>,
-    final_before_ms: Family<Vec<(String, String)>, Gauge>,
+    oldest_pending: Family<Vec<(String, String)>, Seconds>,
+    final_before: Family<Vec<(String, String)>, Seconds>,
     sink_ok: Family<Vec<(String, String)>, Gauge>,
     healthy: Gauge,
 }
@@ -88,14 +90,14 @@ impl Figures {
             gauges.pending_events.clone(),
         );
         own.register(
-            "flow_oldest_pending_milliseconds",
+            "flow_oldest_pending_seconds",
             "Age of the oldest event that is not final",
-            gauges.oldest_pending_ms.clone(),
+            gauges.oldest_pending.clone(),
         );
         own.register(
-            "flow_final_before_timestamp_milliseconds",
+            "flow_final_before_timestamp_seconds",
             "Everything put before this time is final",
-            gauges.final_before_ms.clone(),
+            gauges.final_before.clone(),
         );
         own.register("sink_ok", "1 if the sink delivers", gauges.sink_ok.clone());
         own.register(
@@ -366,8 +368,11 @@ impl Faces for Figures {
             self.gauges
                 .oldest_pending_ms
                 .get_or_create(&of_flow)
-                .set(flow.oldest_pending_ms as i64);
-            self.gauges.final_before_ms.get_or_create(&of_flow).set(flow.final_before_ms);
+                .set(flow.oldest_pending_ms as f64 / 1_000.0);
+            self.gauges
+                .final_before
+                .get_or_create(&of_flow)
+                .set(flow.final_before_ms as f64 / 1_000.0);
             for channel in &flow.channels {
                 let of_channel = labels(&[("flow", &flow.name), ("channel", &channel.name)]);
                 self.gauges

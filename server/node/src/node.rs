@@ -205,7 +205,7 @@ impl Node {
 
         let flows = Flows::default();
         let channel_metrics = ChannelMetrics::default();
-        channel_metrics.register(&mut registry);
+        channel_metrics.register(registry.sub_registry_with_prefix("collector"));
         let lineages = Lineages::new(LineageOptions {
             cluster: cluster.clone(),
             log: log.clone(),
@@ -250,7 +250,7 @@ impl Node {
 
         let ingest_metrics = server_ingest::Metrics::default();
         let connections = ingest_metrics.connections.clone();
-        ingest_metrics.register(registry.sub_registry_with_prefix("collector_ingest"));
+        ingest_metrics.register(registry.sub_registry_with_prefix("collector"));
         let figures = Figures::new(
             cluster.clone(),
             flows.clone(),

@@ -14,6 +14,7 @@ pub fn settings(arguments: &NodeArguments) -> Result<NodeConfig> {
         Some(path) => read(path)?,
         None => without_file(arguments)?,
     };
+    resolve_paths(&mut config)?;
     let node = &mut config.node;
     if let Some(data_dir) = &arguments.data_dir {
         node.data_dir = text(data_dir)?;
@@ -46,6 +47,14 @@ fn read(path: &Path) -> Result<NodeConfig> {
         warn!("the configuration has warnings:\n{}", parsed.warnings);
     }
     Ok(parsed.value)
+}
+
+/// A sink's path is absolute: it must mean the same wherever the node is started from.
+pub(crate) fn resolve_paths(config: &mut NodeConfig) -> Result<()> {
+    let base = std::env::current_dir().context("find the working directory")?;
+    let base = text(&base)?;
+    config.flows.values_mut().for_each(|flow| flow.resolve_paths(&base));
+    Ok(())
 }
 
 fn without_file(arguments: &NodeArguments) -> Result<NodeConfig> {

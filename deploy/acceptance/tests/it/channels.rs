@@ -57,9 +57,6 @@ fn a_stuck_sink_stops_its_own_channel_only_until_the_limit() {
         if lines == 20_000 { Ok(()) } else { Err(lines) }
     });
     // Until the limit of the stuck one: then the put is refused, and is in none.
-    let sent =
-        node.cli_with_input(&["--output", "json", "send", "--timeout", "3s"], &vec![b'x'; 6 << 20]);
-    assert_eq!(sent.code(), 1, "{sent:?}");
     let long: Vec<u8> =
         (0..8_000).flat_map(|_| [vec![b'y'; 1_000], vec![b'\n']].concat()).collect();
     let sent = node.cli_with_input(&["--output", "json", "send", "--timeout", "3s"], &long);

@@ -99,7 +99,8 @@ fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
 #[test]
 fn a_full_disk_refuses_and_recovers_without_a_restart() {
     let Some(image) = Image::new(512) else { return };
-    let node = node_on(&image.mounted, "quota = \"256MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
+    let node =
+        node_on(&image.mounted, "quota = \"256MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
     // Something else on the disk takes what is left.
     let blocker = image.mounted.join("blocker");
     let file = std::fs::File::create(&blocker).expect("create");
@@ -116,7 +117,8 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
 #[test]
 fn a_full_quota_refuses_and_recovers_without_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
-    let node = node_on(folder.path(), "quota = \"64MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
+    let node =
+        node_on(folder.path(), "quota = \"64MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
     let files = node.data_dir().join("files");
     // A file where the sink's directory must be: nothing drains until it has gone.
     drop(std::fs::remove_dir_all(&files));
