@@ -189,7 +189,9 @@ impl Spool {
     /// See [`PutError`].
     pub async fn discard_orphans(&self) -> Result<usize, PutError> {
         let mut moved = 0;
-        for earlier in self.inner.sealed().clone() {
+        // Not in the loop's head, where the lock would be held throughout.
+        let sealed = self.inner.sealed().clone();
+        for earlier in sealed {
             let lineage = earlier.lineage.lineage();
             let end = earlier.lineage.end();
             for channel in &earlier.channels {
