@@ -4,18 +4,16 @@
 //! and decides in [`Append::apply`], which never waits for a put. Puts run side by side; their
 //! answers go out as they complete.
 
+mod answers;
 mod commits;
+mod intake;
 mod outbox;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use prost::Message as _;
-use proto::v1::append_request::Kind;
-use proto::v1::{self, AppendRequest, AppendResponse, Bind, Code, Coordinates};
+use proto::v1::AppendRequest;
 use sdk_event::{Block, Level, ProducerId};
 use sdk_flow::{PutError, Receipt};
 use tokio::time::{Instant, sleep_until};
@@ -24,13 +22,10 @@ use tonic::{Status, Streaming};
 use tracing::debug;
 
 use crate::connection::Charge;
-use crate::levels::agree;
 use crate::limits::{Limits, UNANSWERED_MAX};
 use crate::memory::Hold;
 use crate::metrics::Metrics;
-use crate::refusal::Refusal;
-use crate::router::{self, CommitError, Router, ShardHandle};
-use crate::wire;
+use crate::router::{CommitError, Router, ShardHandle};
 use commits::{Commits, Waiting};
 pub(crate) use outbox::{Answers, Outbox};
 
@@ -61,6 +56,8 @@ pub(crate) struct Append {
     in_flight: usize,
     /// A block that waits for room in flight; nothing is read behind it.
     held: Option<Pending>,
+    /// The log had no room for it at the moment: when to put it again.
+    held_until: Option<Instant>,
     commits: Commits,
     quiet_since: Instant,
     reading: bool,
@@ -85,6 +82,8 @@ struct Pending {
     number: u64,
     block: Block,
     hold: Option<Hold>,
+    /// Since when it could be put.
+    since: Instant,
 }
 
 /// How a put or a gap ended.
@@ -97,6 +96,8 @@ struct Finished {
     shard: Arc<dyn ShardHandle>,
     /// `None` for a gap.
     result: Result<Option<Receipt>, PutError>,
+    /// Given back with this.
+    hold: Option<Hold>,
 }
 
 enum Event {
@@ -105,6 +106,8 @@ enum Event {
     Finished(Finished),
     Committed(Waiting, Result<(), CommitError>),
     AnswerSent,
+    /// The block that is held may be put now.
+    Again,
     Idle,
     ReaderStalls,
     ReaderGone,
@@ -131,6 +134,7 @@ impl Append {
             puts: FuturesUnordered::new(),
             in_flight: 0,
             held: None,
+            held_until: None,
             commits: Commits::default(),
             quiet_since: Instant::now(),
             reading: true,
@@ -160,6 +164,7 @@ impl Append {
             && self.outbox.has_room();
         let idle = self.reading && self.unanswered() == 0;
         let idle_at = self.quiet_since + self.context.limits.idle_stream;
+        let (again, again_at) = (self.held_until.is_some(), self.held_until.unwrap_or(idle_at));
         let stopping = self.stop.is_cancelled();
         let reader_there = !self.outbox.is_closed();
         tokio::select! {
@@ -178,6 +183,7 @@ impl Append {
                 Err(status) => Event::InputEnds(Some(status)),
             },
             () = sleep_until(idle_at), if idle => Event::Idle,
+            () = sleep_until(again_at), if again => Event::Again,
         }
     }
 
@@ -195,6 +201,10 @@ impl Append {
             }
             Event::Committed(waiting, result) => self.committed(&waiting, result),
             Event::AnswerSent => {}
+            Event::Again => {
+                self.held_until = None;
+                self.put_held().await;
+            }
             Event::Idle => {
                 self.reading = false;
                 self.end = Some(Status::deadline_exceeded("the stream was idle"));
@@ -217,7 +227,7 @@ impl Append {
     fn give_up(&mut self) {
         self.reading = false;
         self.outbox.close();
-        self.held = None;
+        (self.held, self.held_until) = (None, None);
         self.commits = Commits::default();
     }
 
@@ -227,252 +237,5 @@ impl Append {
 
     fn unanswered(&self) -> usize {
         self.puts.len() + self.commits.len() + usize::from(self.held.is_some()) + self.outbox.len()
-    }
-
-    async fn message(&mut self, message: AppendRequest) {
-        self.quiet_since = Instant::now();
-        let number = self.next_number;
-        self.next_number += 1;
-        let bytes = message.encoded_len() + GRPC_HEADER_BYTES;
-        let hold = self.charge.as_ref().map(|charge| charge.split(bytes));
-        if self.stop.is_cancelled() {
-            let expected = self.failed.as_ref().map_or(0, |failed| failed.expected);
-            return self.fail(number, expected, Refusal::unavailable("the node is stopping"));
-        }
-        match message.kind {
-            Some(Kind::Bind(bind)) => self.bind(number, bind),
-            Some(Kind::Block(bytes)) => self.block(number, bytes, hold).await,
-            Some(Kind::Gap(gap)) => self.gap(number, gap).await,
-            None => self.fail(number, 0, Refusal::invalid("the message has no kind")),
-        }
-    }
-
-    fn bind(&mut self, number: u64, bind: Bind) {
-        match self.try_bind(bind) {
-            Ok((bound, level)) => {
-                let lineage = bound.shard.lineage();
-                let coordinates = Coordinates {
-                    flow: lineage.flow,
-                    shard: lineage.shard,
-                    epoch: lineage.epoch,
-                    ..Coordinates::default()
-                };
-                self.bound = Some(bound);
-                self.failed = None;
-                self.outbox.push(AppendResponse {
-                    number,
-                    code: Code::Ok.into(),
-                    level: wire::from_level(level).into(),
-                    coordinates: Some(coordinates),
-                    ..AppendResponse::default()
-                });
-            }
-            Err(refusal) => {
-                self.bound = None;
-                self.fail(number, 0, refusal);
-            }
-        }
-    }
-
-    fn try_bind(&self, bind: Bind) -> Result<(Bound, Level), Refusal> {
-        let producer = wire::producer(&bind.producer)?;
-        let asked = wire::to_level(bind.ack)?;
-        let shard = self.context.router.route(&bind.flow, producer)?;
-        if bind.epoch_seen > shard.lineage().epoch {
-            return Err(Refusal::unavailable("this node does not know the shard's epoch yet"));
-        }
-        let level =
-            agree(asked, shard.level()).map_err(|reason| Refusal::new(Code::Level, reason))?;
-        Ok((Bound { shard, producer, generation: bind.generation, asked }, level))
-    }
-
-    async fn block(&mut self, number: u64, bytes: Bytes, hold: Option<Hold>) {
-        self.context.metrics.blocks.inc();
-        self.context.metrics.block_bytes.inc_by(bytes.len() as u64);
-        if self.is_behind(number) {
-            return;
-        }
-        match self.check(bytes) {
-            Ok(block) => {
-                self.held = Some(Pending { number, block, hold });
-                self.put_held().await;
-            }
-            Err((expected, refusal)) => self.fail(number, expected, refusal),
-        }
-    }
-
-    /// Answers a message behind a refused one; false if there is none.
-    fn is_behind(&mut self, number: u64) -> bool {
-        let Some(failed) = &self.failed else { return false };
-        let refusal = Refusal::new(Code::BehindRejected, "a message before it was refused");
-        let refusal = refusal.expecting(failed.expected);
-        self.refuse(number, refusal);
-        true
-    }
-
-    fn check(&self, bytes: Bytes) -> Result<Block, (u64, Refusal)> {
-        let bound = self.bound()?;
-        let block = Block::decode(bytes)
-            .map_err(|error| (0, Refusal::invalid(format!("not a valid block: {error}"))))?;
-        let header = block.header();
-        let first = header.first_sequence;
-        if header.producer != bound.producer || header.generation != bound.generation {
-            return Err((
-                first,
-                Refusal::invalid("the block is not of the producer that the stream is bound to"),
-            ));
-        }
-        // Asked anew for each block: a replica set may have shrunk since the stream was bound.
-        match agree(bound.asked, bound.shard.level()) {
-            Ok(_) => Ok(block),
-            Err(reason) => Err((first, Refusal::new(Code::Level, reason))),
-        }
-    }
-
-    fn bound(&self) -> Result<&Bound, (u64, Refusal)> {
-        self.bound
-            .as_ref()
-            .ok_or_else(|| (0, Refusal::invalid("the stream is not bound: send bind first")))
-    }
-
-    /// Puts the block that waits, if there is room in flight for it.
-    async fn put_held(&mut self) {
-        let fits = |pending: &mut Pending| {
-            let bytes = pending.block.bytes().len();
-            self.in_flight == 0 || self.in_flight + bytes <= self.context.limits.in_flight_bytes_max
-        };
-        let Some(Pending { number, block, hold }) = self.held.take_if(fits) else { return };
-        if self.is_behind(number) {
-            return;
-        }
-        let (shard, asked) = match self.bound() {
-            Ok(bound) => (Arc::clone(&bound.shard), bound.asked),
-            Err((expected, refusal)) => return self.fail(number, expected, refusal),
-        };
-        let (bytes, header) = (block.bytes().len(), *block.header());
-        let put = async move {
-            let result = shard.put(block).await.map(Some);
-            drop(hold);
-            Finished {
-                number,
-                bytes,
-                first_sequence: header.first_sequence,
-                events: header.count,
-                asked,
-                shard,
-                result,
-            }
-        };
-        self.start(put.boxed(), bytes).await;
-    }
-
-    async fn gap(&mut self, number: u64, gap: v1::Gap) {
-        if self.is_behind(number) {
-            return;
-        }
-        let (first_sequence, next_sequence) = (gap.first_sequence, gap.next_sequence);
-        if first_sequence >= next_sequence {
-            return self.fail(number, first_sequence, Refusal::invalid("the gap is empty"));
-        }
-        let (shard, gap, asked) = match self.bound() {
-            Ok(Bound { shard, producer, generation, asked }) => {
-                let gap = router::Gap {
-                    producer: *producer,
-                    generation: *generation,
-                    first_sequence,
-                    next_sequence,
-                };
-                (Arc::clone(shard), gap, *asked)
-            }
-            Err((expected, refusal)) => return self.fail(number, expected, refusal),
-        };
-        let declare = async move {
-            let result = shard.gap(gap).await.map(|()| None);
-            Finished { number, bytes: 0, first_sequence, events: 0, asked, shard, result }
-        };
-        self.start(declare.boxed(), 0).await;
-    }
-
-    /// Polls the put once, here and now: that is what admits it, in its turn.
-    async fn start(&mut self, mut put: BoxFuture<'static, Finished>, bytes: usize) {
-        match futures::poll!(&mut put) {
-            std::task::Poll::Ready(finished) => self.finished(finished),
-            std::task::Poll::Pending => {
-                self.in_flight += bytes;
-                self.puts.push(put);
-            }
-        }
-    }
-
-    fn finished(&mut self, finished: Finished) {
-        let Finished { number, first_sequence, events, asked, shard, result, .. } = finished;
-        match result {
-            Ok(None) => {
-                let level = wire::from_level(shard.level()).into();
-                self.outbox.push(AppendResponse {
-                    number,
-                    code: Code::Ok.into(),
-                    level,
-                    ..AppendResponse::default()
-                });
-            }
-            Ok(Some(receipt)) if asked == Some(Level::Committed) => {
-                self.commits.push(Waiting { number, events, receipt, shard });
-            }
-            // The set shrank while the block was on its way. It is stored, not as was asked.
-            Ok(Some(receipt)) if asked.is_some_and(|asked| receipt.level < asked) => {
-                let reason =
-                    format!("stored at level {}, which is below the one asked for", receipt.level);
-                self.fail(number, first_sequence, Refusal::new(Code::Unknown, reason));
-            }
-            Ok(Some(receipt)) => {
-                let level = receipt.level;
-                self.acknowledge(number, events, &receipt, level);
-            }
-            Err(error) => {
-                let mut refusal = Refusal::from(error);
-                let expected = refusal.expected.unwrap_or(first_sequence);
-                // It was under way already when the one before it was refused.
-                if refusal.code == Code::Sequence && self.failed.is_some() {
-                    refusal.code = Code::BehindRejected;
-                }
-                self.fail(number, expected, refusal);
-            }
-        }
-    }
-
-    fn committed(&mut self, waiting: &Waiting, result: Result<(), CommitError>) {
-        let Waiting { number, events, receipt, .. } = waiting;
-        match result {
-            Ok(()) => self.acknowledge(*number, *events, receipt, Level::Committed),
-            // It is stored: those behind it are not touched.
-            Err(error) => self.refuse(*number, error.into()),
-        }
-    }
-
-    fn acknowledge(&mut self, number: u64, events: u32, receipt: &Receipt, level: Level) {
-        self.context.metrics.events_acknowledged.inc_by(events.into());
-        if receipt.duplicate {
-            self.context.metrics.duplicate_blocks.inc();
-        }
-        self.outbox.push(AppendResponse {
-            number,
-            code: Code::Ok.into(),
-            level: wire::from_level(level).into(),
-            coordinates: Some(wire::coordinates(receipt)),
-            duplicate: receipt.duplicate,
-            ..AppendResponse::default()
-        });
-    }
-
-    /// Refuses a message and with it those behind, up to the next `bind`.
-    fn fail(&mut self, number: u64, expected: u64, refusal: Refusal) {
-        self.failed.get_or_insert(Failed { expected });
-        self.refuse(number, refusal);
-    }
-
-    fn refuse(&mut self, number: u64, refusal: Refusal) {
-        self.context.metrics.refuse(refusal.code);
-        self.outbox.push(refusal.into_answer(number));
     }
 }

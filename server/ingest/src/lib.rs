@@ -6,7 +6,8 @@
 //!  bytes                          builds blocks        (the node's)
 //! ```
 //!
-//! [`serve`] runs it on a listener, over a [`Router`] that finds the shard of a producer. Every
+//! [`serve`] runs it on a listener, over a [`Router`] that finds the shard of a producer; what it
+//! finds is a [`SourceShard`], unless a test has something else in mind. Every
 //! answer says at which level a block is stored and where; everything that can grow has a limit in
 //! [`limits`], and at the limit callers are told when to come back.
 
@@ -14,6 +15,7 @@ mod health;
 pub mod limits;
 mod router;
 mod server;
+mod shard;
 
 mod append;
 mod body;
@@ -32,3 +34,4 @@ pub use health::Health;
 pub use metrics::{CodeLabel, Metrics};
 pub use router::{CommitError, Gap, OpenSession, RouteError, Router, Session, ShardHandle};
 pub use server::{Options, ServeError, serve};
+pub use shard::{Committed, SourceShard};

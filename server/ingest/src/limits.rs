@@ -56,6 +56,8 @@ pub struct Limits {
     /// How long memory may stand at its limit with nothing stored before the connection that
     /// holds the most unfinished bytes is cut.
     pub memory_stuck: Duration,
+    /// How long a block waits for the log's own queue before it is refused.
+    pub log_patience: Duration,
     /// How long a connection may take for its first bytes.
     pub first_bytes: Duration,
     /// How long a stream may be silent with nothing unanswered.
@@ -79,6 +81,7 @@ impl Default for Limits {
             in_flight_bytes_max: 8 * 1024 * 1024,
             memory_bytes_max: 256 * 1024 * 1024,
             memory_stuck: Duration::from_secs(5),
+            log_patience: Duration::from_secs(5),
             first_bytes: Duration::from_secs(10),
             idle_stream: Duration::from_secs(60),
             unread_answers: Duration::from_secs(60),

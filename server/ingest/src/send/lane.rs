@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::v1::Code;
 use sdk_event::{Block, BlockBuilder, ProducerId};
-use sdk_flow::{Entropy, PutError, Receipt, Rejection};
+use sdk_flow::{Entropy, Exhaustion, PutError, Receipt, Rejection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::router::{OpenSession, Router, ShardHandle};
 
 /// Attempts to put one block, each after the lane has found out where it stands.
-const ATTEMPTS_MAX: usize = 3;
+const ATTEMPTS_MAX: usize = 8;
 
 /// Ids in a lane are never used again, so one numbering is enough.
 const GENERATION: u64 = 1;
@@ -112,6 +112,11 @@ impl Lane {
                     let stored = self.stored(shard, &receipt);
                     self.next_sequence += u64::from(events);
                     return Ok(Some((count, stored)));
+                }
+                // The log's queue is full, for milliseconds: the calls can wait as well here.
+                Err(PutError::Exhausted { reason: Exhaustion::Memory, retry_after }) => {
+                    refusal = Refusal::new(Code::ResourceExhausted, "the log is behind");
+                    tokio::time::sleep(retry_after).await;
                 }
                 Err(error) => refusal = self.recover(error)?,
             }

@@ -11,7 +11,7 @@ use proto::v1::{
 };
 use sdk_event::{Block, BlockBuilder, Codec, ProducerId};
 use server_ingest::limits::Limits;
-use server_ingest::{Health, Metrics, Options, ServeError, serve};
+use server_ingest::{Health, Metrics, Options, Router, ServeError, serve};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -42,9 +42,15 @@ impl Node {
     }
 
     pub async fn with(level: sdk_event::Level, limits: Limits) -> Node {
+        let twin = Twin::new(level);
+        let router = Arc::new(TwinRouter(Arc::clone(&twin)));
+        Node::over(router, twin, limits).await
+    }
+
+    /// A server in front of `router`; `twin` may have nothing to do with it.
+    pub async fn over(router: Arc<dyn Router>, twin: Arc<Twin>, limits: Limits) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
-        let twin = Twin::new(level);
         let health = Health::new().await;
         let metrics = Metrics::default();
         let options = Options {
@@ -54,7 +60,6 @@ impl Node {
             ..Options::new(health.clone())
         };
         let stop = CancellationToken::new();
-        let router = Arc::new(TwinRouter(Arc::clone(&twin)));
         #[expect(clippy::disallowed_methods, reason = "the test waits for it in `stop`")]
         let serving = tokio::spawn(serve(listener, router, options, stop.clone()));
         Node { address, twin, metrics, health, stop, serving }

@@ -10,5 +10,7 @@ mod levels;
 mod limits;
 mod producer;
 mod proxy;
+mod real;
 mod send;
+mod speed;
 mod twin;

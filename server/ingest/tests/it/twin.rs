@@ -39,6 +39,7 @@ struct State {
     routes: Vec<RouteError>,
     closed: Vec<ProducerId>,
     panics: bool,
+    keeps: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,7 @@ impl Twin {
                 routes: Vec::new(),
                 closed: Vec::new(),
                 panics: false,
+                keeps: true,
             }),
             stored: watch::Sender::new(Stored { all: true, firsts: BTreeSet::new() }),
             committed: watch::Sender::new(Ok(0)),
@@ -110,6 +112,11 @@ impl Twin {
 
     pub fn forget(&self) {
         self.lock().producers.clear();
+    }
+
+    /// Counts blocks without keeping them.
+    pub fn forget_blocks(&self) {
+        self.lock().keeps = false;
     }
 
     pub fn panic_from_now_on(&self) {
@@ -173,7 +180,9 @@ impl Twin {
         producer.next = header.end_sequence();
         let first_offset = state.end;
         state.end += u64::from(header.count);
-        state.blocks.push(block.clone());
+        if state.keeps {
+            state.blocks.push(block.clone());
+        }
         Ok(Receipt { lineage, first_offset, count: header.count, level, duplicate: false })
     }
 }
