@@ -90,10 +90,10 @@ enum BeginError {
 impl Drains {
     /// Starts to follow what the state says this node is to drain.
     pub(crate) fn start(options: DrainOptions, tasks: &Tasks) -> Arc<Self> {
-        let (clock, entropy) = (Arc::clone(&options.clock), Arc::clone(&options.entropy));
+        let entropy = Arc::clone(&options.entropy);
         let drains = Arc::new(Self {
             options,
-            sinks_without_files: StandardSinks::new(clock, entropy),
+            sinks_without_files: StandardSinks::new(entropy),
             running: Mutex::default(),
             sinks: Mutex::default(),
             memory_roots: MemoryRoots::default(),

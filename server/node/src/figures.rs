@@ -366,7 +366,7 @@ impl Faces for Figures {
         for flow in &status.flows {
             let of_flow = labels(&[("flow", &flow.name)]);
             self.gauges
-                .oldest_pending_ms
+                .oldest_pending
                 .get_or_create(&of_flow)
                 .set(flow.oldest_pending_ms as f64 / 1_000.0);
             self.gauges
