@@ -5,7 +5,7 @@ mod weblog;
 use crate::arguments::DemoArguments;
 use crate::figures::Figures;
 use crate::http::Faces;
-use crate::node::{Addresses, Node, NodeOptions, told_to_stop};
+use crate::node::{Addresses, Node, NodeOptions, StopSignals};
 use anyhow::{Context, Result, anyhow};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
@@ -40,11 +40,11 @@ pub struct DemoOutcome {
 
 /// Runs the demo until its time is up, or Ctrl-C, and returns the audit.
 pub async fn demo(arguments: DemoArguments) -> Result<DemoOutcome> {
+    // The signal counts from the first moment on, also while everything is still starting.
+    let mut signals = StopSignals::listen();
     let folder = folder(arguments.data_dir.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    // The signal counts from the first moment on, also while everything is still starting.
-    let mut interrupted = std::pin::pin!(told_to_stop());
     let config = node_config(&folder)?;
     say(&format!("demo: everything it makes is kept in {}", folder.display()));
     let node = Node::start(NodeOptions {
@@ -70,25 +70,24 @@ pub async fn demo(arguments: DemoArguments) -> Result<DemoOutcome> {
     let figures = Arc::clone(node.figures());
     let length = Duration::from_secs(arguments.seconds);
     tokio::select! {
-        () = &mut interrupted => say("demo: interrupted, putting everything into files"),
+        () = signals.told() => say("demo: interrupted, putting everything into files"),
         () = tokio::time::sleep(length) => say("demo: time is up, putting everything into files"),
         () = show(&figures, &written) => (),
     }
     writers.stop(Duration::from_secs(5)).await;
     let lines = written.load(Ordering::Relaxed);
     // A second Ctrl-C ends it where it is; the next start would take it up.
-    let mut again = std::pin::pin!(told_to_stop());
     tokio::select! {
         () = arrived(&figures, lines) => (),
         () = tokio::time::sleep(SETTLE) => say("demo: not every line has arrived in time"),
-        () = &mut again => (),
+        () = signals.told() => (),
     }
     edge.stop(Duration::from_secs(5)).await;
     node.roll_now();
     tokio::select! {
         () = delivered(&figures) => (),
         () = tokio::time::sleep(SETTLE) => say("demo: not every event is in a file in time"),
-        () = &mut again => (),
+        () = signals.told() => (),
     }
     let audit = audit(&addresses).await.context("audit")?;
     tree(&folder);

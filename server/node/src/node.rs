@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{info, warn};
@@ -466,35 +467,47 @@ fn raise_file_limit() {
 
 /// Runs a node until it is told to stop.
 pub async fn run(config: NodeConfig) -> Result<(), RunError> {
+    let mut signals = StopSignals::listen();
     let node = Node::start(NodeOptions::new(config)).await?;
-    told_to_stop().await;
+    signals.told().await;
     info!("stopping");
     tokio::select! {
         () = node.stop() => (),
         // Twice means now.
-        () = told_to_stop() => warn!("stopping at once"),
+        () = signals.told() => warn!("stopping at once"),
     }
     Ok(())
 }
 
-/// Returns at SIGTERM or SIGINT.
-pub(crate) async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = async {
-        // Without a handler the signal ends the process, which is safe as well.
-        match signal(SignalKind::interrupt()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// SIGTERM and SIGINT, listened for from the moment this is made.
+pub(crate) struct StopSignals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl StopSignals {
+    /// Without a handler, which the system may refuse, a signal ends the process: safe as well.
+    pub(crate) fn listen() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
         }
-    };
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+    }
+
+    /// Returns at the next of them. Cancel-safe.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! {
+            () = next(&mut self.interrupt) => (),
+            () = next(&mut self.terminate) => (),
         }
-    };
-    tokio::select! {
-        () = interrupted => (),
-        () = terminated => (),
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

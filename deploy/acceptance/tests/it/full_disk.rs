@@ -67,6 +67,8 @@ fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
             "200",
             "--ack",
             "local",
+            "--timeout",
+            "5",
             "--ledger",
             ledger_text,
         ])
@@ -76,7 +78,8 @@ fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
         std::fs::remove_file(blocker).expect("give the space back");
     }
     pause(Duration::from_secs(2));
-    node.cli_with_input(&["send", "--timeout", "60s"], b"after\n").expect(0);
+    let again = ["run", "--seconds", "1", "--rate", "100", "--body-bytes", "100"];
+    node.loadtest(&[&again[..], &["--batch-events", "10", "--ack", "local"]].concat()).expect(0);
     node.drained(Duration::from_secs(120));
     let verified = run(
         "collector-loadtest",
