@@ -15,6 +15,8 @@ const CHUNKS_INLINE: usize = 4;
 pub struct Body {
     chunks: SmallVec<[Bytes; CHUNKS_INLINE]>,
     length: usize,
+    /// The CRC32C of so many chunks from the first on.
+    hashed: Option<(usize, u32)>,
 }
 
 impl Body {
@@ -41,6 +43,12 @@ impl Body {
         }
     }
 
+    /// Computes the CRC of what is there, so that [`crate::Log::append`] has only that of later chunks to do:
+    /// for whoever appends under a lock.
+    pub fn hash(&mut self) {
+        self.hashed = Some((self.chunks.len(), self.crc()));
+    }
+
     /// All bytes in one piece: shared if there is one chunk, copied otherwise.
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks.as_slice() {
@@ -56,7 +64,8 @@ impl Body {
 
     /// The CRC32C of the bytes.
     pub(crate) fn crc(&self) -> u32 {
-        self.chunks.iter().fold(0, |crc, chunk| crc32c::crc32c_append(crc, chunk))
+        let (done, crc) = self.hashed.unwrap_or((0, 0));
+        self.chunks[done..].iter().fold(crc, |crc, chunk| crc32c::crc32c_append(crc, chunk))
     }
 }
 
@@ -77,6 +86,7 @@ impl Buf for Body {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.length, "advance past the end of a body");
         self.length -= count;
+        self.hashed = None;
         while count > 0 {
             let first = &mut self.chunks[0];
             if first.len() > count {
@@ -93,6 +103,7 @@ impl Buf for Body {
         if length == 0 {
             return Bytes::new();
         }
+        self.hashed = None;
         if self.chunks[0].len() >= length {
             let taken = self.chunks[0].split_to(length);
             self.length -= length;
@@ -161,6 +172,16 @@ mod tests {
         assert_eq!(cut.to_bytes(), "world");
         assert_eq!(cut.copy_to_bytes(5), "world");
         assert!(cut.is_empty() && cut.chunks().is_empty());
+    }
+
+    #[test]
+    fn a_crc_begun_early_is_the_same() {
+        let mut begun = body(&["hello ", "wor"]);
+        begun.hash();
+        begun.push(Bytes::from_static(b"ld"));
+        assert_eq!(begun.crc(), crc32c::crc32c(b"hello world"));
+        begun.advance(6);
+        assert_eq!(begun.crc(), crc32c::crc32c(b"world"));
     }
 
     #[test]

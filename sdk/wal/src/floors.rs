@@ -77,19 +77,16 @@ impl Index {
         state.is_some_and(|state| state.needs.any(run.first..run.end))
     }
 
-    /// Segments of which nothing is needed. Never the tail, nor the one with the last flush:
-    /// recovery must see that what stands before is not the end.
+    /// Segments of which nothing is needed.
     pub(crate) fn unneeded(&self) -> Vec<u64> {
         let unneeded = |segment: &Segment| !segment.contents.runs.iter().any(|r| self.is_needed(r));
         let closed = self.closed().filter(|(_, segment)| unneeded(segment));
         closed.map(|(number, _)| number).collect()
     }
 
-    /// Segments that may be given up once nothing in them is needed.
+    /// Segments that may be given up once nothing in them is needed: all but the tail, which has the last flush.
     pub(crate) fn closed(&self) -> impl Iterator<Item = (u64, &Segment)> {
-        let closed = self.segments.iter().filter(|(number, segment)| {
-            Some(**number) != self.tail && segment.contents.last_flush < self.last_flush
-        });
+        let closed = self.segments.iter().filter(|(number, _)| Some(**number) != self.tail);
         closed.map(|(number, segment)| (*number, segment))
     }
 

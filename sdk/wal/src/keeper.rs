@@ -73,6 +73,10 @@ pub(crate) fn tidy(core: &Core, submit: Submit<'_>) {
             }
         }
     }
+    let now = (core.options.monotonic)();
+    if let Err(error) = core.pool.trim(core, now, core.quota.is_scarce()) {
+        warn!(%error, "cannot remove a spare segment");
+    }
     if !core.pool.is_ready() {
         // Told to whoever appends, if it still holds then.
         let _ = core.pool.prepare(core);

@@ -5,10 +5,11 @@ use crate::format::{BLOCK, Fields, PutFields, VERSION};
 use crate::options::{LogOptions, QUOTA_BYTES, QUOTA_SEGMENTS_MIN};
 use crate::options::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::segment::FileName;
-use crate::storage::{Storage, write_all_at};
+use crate::storage::{Storage, is_full, write_all_at};
 use crate::walk::{Opened, SegmentFile};
 use std::io::{self, IoSlice};
 use std::path::Path;
+use tracing::warn;
 
 /// A directory that is made gets segments so short that its quota holds so many.
 const FRESH_SEGMENTS_MIN: u64 = 8;
@@ -44,8 +45,15 @@ impl Meta {
         };
         meta.quota_bytes = options.quota_bytes.unwrap_or(meta.quota_bytes);
         meta.check()?;
-        if !matches!(found, Read::Good(found) if found == meta) {
-            meta.write(storage, dir).map_err(io_error("write"))?;
+        match found {
+            Read::Good(found) if found == meta => (),
+            _ => match meta.write(storage, dir) {
+                // What it was made with still stands there, and a full disk must not keep a log closed.
+                Err(error) if is_full(&error) && matches!(found, Read::Good(_)) => {
+                    warn!(%error, "cannot note the new quota, it holds until the next start");
+                }
+                written => written.map_err(io_error("write"))?,
+            },
         }
         Ok(meta)
     }

@@ -7,9 +7,17 @@ use crate::storage::{StorageFile, is_full, write_all_at};
 use crate::walk::SegmentFile;
 use std::io::{self, IoSlice};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// Segments kept to be used again; of more, the files are removed.
-pub(crate) const SPARES_MAX: usize = 4;
+/// Spares kept whatever happens.
+const SPARES_MIN: usize = 4;
+
+/// Spares that nobody needed for so long are given back to the disk. Floors rise when files roll: what is freed then
+/// is needed until the next roll, and making it anew would write every byte twice.
+const SPARES_WINDOW: Duration = Duration::from_secs(600);
+
+/// Files removed in one turn: each takes the file system a moment in which a sync may have to wait.
+const REMOVED_MAX: usize = 8;
 
 /// What there is beside the segments in use.
 #[derive(Default)]
@@ -26,6 +34,11 @@ pub(crate) struct PoolState {
     pub(crate) spares: Vec<u64>,
     /// The number of the next segment.
     pub(crate) next_number: u64,
+    /// The fewest spares there were since the window began, and when that was.
+    fewest: usize,
+    window_began: Duration,
+    /// Spares that may go.
+    superfluous: usize,
 }
 
 impl Pool {
@@ -59,12 +72,28 @@ impl Pool {
     /// Takes back the file of a segment that nobody needs. The caller has removed it from the index.
     pub(crate) fn give_back(&self, core: &Core, number: u64) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = core.path(FileName::Segment(number));
-        if state.spares.len() >= SPARES_MAX {
-            return core.options.storage.remove(&path);
-        }
-        core.options.storage.rename(&path, &core.path(FileName::Spare(number)))?;
+        let (from, to) = (FileName::Segment(number), FileName::Spare(number));
+        core.options.storage.rename(&core.path(from), &core.path(to))?;
         state.spares.push(number);
+        Ok(())
+    }
+
+    /// Gives spares back to the disk: those that were not needed for long, and if room is `scarce` all but a few.
+    pub(crate) fn trim(&self, core: &Core, now: Duration, scarce: bool) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let above_min = state.spares.len().saturating_sub(SPARES_MIN);
+        if now.saturating_sub(state.window_began) >= SPARES_WINDOW {
+            state.superfluous = state.fewest.saturating_sub(SPARES_MIN);
+            (state.fewest, state.window_began) = (usize::MAX, now);
+        }
+        state.fewest = state.fewest.min(state.spares.len());
+        let all = if scarce { above_min } else { state.superfluous.min(above_min) };
+        for _ in 0..all.min(REMOVED_MAX) {
+            // The one that was freed first: the others may still be in the page cache.
+            let spare = state.spares.remove(0);
+            state.superfluous = state.superfluous.saturating_sub(1);
+            core.options.storage.remove(&core.path(FileName::Spare(spare)))?;
+        }
         Ok(())
     }
 

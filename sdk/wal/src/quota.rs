@@ -79,6 +79,11 @@ impl Quota {
         percent(self.used(), self.quota_bytes) >= COPY_FORWARD_PERCENT
     }
 
+    /// Whether the disk has so little free that what is not needed should go.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.free().is_some_and(|free| free < 2 * self.free_bytes_floor)
+    }
+
     /// Whether the disk has so much free that some of it may be set aside.
     pub(crate) fn has_spare_room(&self, bytes: u64) -> bool {
         self.free().is_some_and(|free| free >= self.free_bytes_floor.saturating_add(2 * bytes))

@@ -7,6 +7,7 @@ use sdk_wal::{
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Appends records of one offset until the log has so many segments.
 fn fill(log: &Log, flow: u64, segments: usize) -> u64 {
@@ -32,7 +33,7 @@ fn segments_below_the_floors_are_used_again() {
     log.drive();
     let usage = log.usage();
     assert!(usage.segments <= 2, "{usage:?}");
-    assert_eq!(spares(&storage), 4, "the rest is gone");
+    assert_eq!(spares(&storage), 9 - usage.segments);
     assert_eq!(segments(&storage).len(), usage.segments + 1);
     let files = || storage.list(Path::new(DIR)).unwrap().len();
     let before = files();
@@ -345,4 +346,51 @@ fn a_reader_that_stands_in_a_segment_when_it_is_freed_is_told() {
     let error = reader.next().unwrap_err();
     assert!(matches!(error, LogReadError::Missing { from: 1, next } if next > 1), "{error:?}");
     assert_eq!(log.quarantined(), [], "freed is not bad");
+}
+
+#[test]
+fn spares_that_nobody_needs_go_back_to_the_disk() {
+    let storage = FaultyStorage::new(1);
+    let seconds = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let clock = seconds.clone();
+    let now = move || Duration::from_secs(clock.load(std::sync::atomic::Ordering::Relaxed));
+    let (log, _) = Log::open(LogOptions {
+        monotonic: Arc::new(now),
+        free_bytes_floor: 10 * SEGMENT,
+        ..options(&storage, 1)
+    })
+    .unwrap();
+    let drain = |segments| {
+        let end = fill(&log, 1, segments);
+        log.raise_floor(lineage(1), end);
+        log.drive();
+    };
+    let pass = |by: u64| {
+        seconds.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..5 {
+            log.drive();
+        }
+    };
+    // As many come and go in every window as were made once.
+    for _ in 0..5 {
+        drain(16);
+        pass(350);
+    }
+    assert_eq!(spares(&storage), 15);
+    let made = storage.list(Path::new(DIR)).unwrap().len();
+    drain(16);
+    assert_eq!(storage.list(Path::new(DIR)).unwrap().len(), made);
+    // Then less.
+    for _ in 0..3 {
+        drain(3);
+        pass(610);
+    }
+    assert!((4..8).contains(&spares(&storage)), "a few are always kept");
+    drain(16);
+    let used: u64 = storage.list(Path::new(DIR)).unwrap().iter().map(|file| file.length).sum();
+    let capacity_bytes = Some(used + 15 * SEGMENT);
+    storage.set_faults(Faults { capacity_bytes, ..Faults::default() });
+    pass(1);
+    assert!(spares(&storage) < 15, "the disk is short of room");
+    assert_eq!(log.usage().mark, Mark::Fine);
 }

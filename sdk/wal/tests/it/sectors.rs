@@ -229,7 +229,10 @@ fn a_record_of_an_earlier_attempt_in_the_same_place_is_another_one() {
         let storage = plant(&start);
         let (log, _) = open(&storage, 2);
         let body = entry(flow, 7, 1, 3000).body;
-        let position = put(&log, Entry { body, ..entry(1, 1, 1, 3000) }).unwrap();
+        // A record before it takes the rest of the sector with the header.
+        let first = log.append(entry(1, 1, 1, 600)).unwrap();
+        let position = put(&log, Entry { body, ..entry(1, 2, 1, 3000) }).unwrap();
+        assert_eq!(first.wait().unwrap(), position);
         (image(&storage), position)
     };
     let ((first, position), (mut second, same)) = (attempt(1), attempt(2));
@@ -241,5 +244,5 @@ fn a_record_of_an_earlier_attempt_in_the_same_place_is_another_one() {
     second.get_mut(&segment).unwrap()[data..].copy_from_slice(&tail);
     let (log, recovery) = open(&plant(&second), 3);
     assert_eq!(recovery.records_cut, 1);
-    assert_eq!(log.end(lineage(1)), 1);
+    assert_eq!(log.end(lineage(1)), 2);
 }
