@@ -22,11 +22,11 @@ pub mod serializer;
 pub mod archive;
 pub mod audit;
 pub mod ledger;
+pub mod marker;
 pub mod metrics;
 pub mod status;
 
 mod drain;
-pub mod marker;
 mod sink;
 mod staged;
 

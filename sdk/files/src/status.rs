@@ -32,6 +32,8 @@ pub struct DrainStatus {
     pub open_files: usize,
     /// Files that wait to be built from the log.
     pub cold_files: usize,
+    /// Bytes of memory in buffers for files.
+    pub buffer_bytes: usize,
     /// Buckets left alone for now.
     pub quarantined: Vec<QuarantinedBucket>,
     /// Why nothing gets on, in a sentence; `None` if it does.
@@ -104,6 +106,7 @@ impl DrainStatus {
             buckets: 0,
             open_files: 0,
             cold_files: 0,
+            buffer_bytes: 0,
             quarantined: Vec::new(),
             degraded: None,
             oldest_pending_put_ms: None,

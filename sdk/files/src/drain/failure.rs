@@ -61,5 +61,13 @@ pub(crate) fn pause(tries: u32, most: Duration) -> Duration {
     Duration::from_millis(millis).min(most)
 }
 
-/// So many failures of files in a row make it a failure of the sink.
+/// So many failures of one file in a row make it a failure of the sink.
 pub(crate) const QUICK_TRIES: u32 = 10;
+
+/// The longest pause between those.
+pub(crate) const QUICK_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// For how many failures one counts: a call without an answer has cost its whole deadline.
+pub(crate) fn weight(error: &FsError) -> u32 {
+    if error.kind() == FsErrorKind::Timeout { 4 } else { 1 }
+}

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::bucket::{Quarantine, Segment, Slot, Stage};
 use super::build::{BuildError, Built};
-use super::failure::{Failure, QUICK_TRIES, pause};
+use super::failure::{Failure, QUICK_PAUSE_MAX, QUICK_TRIES, pause, weight};
 use super::ledger::{Answered, Call};
 use super::member::{Progress, Raised, describe};
 use super::place::Placed;
@@ -58,6 +58,7 @@ impl Session {
         match done {
             Done::Wrote { bucket, segment, result, buffers, bytes } => {
                 self.held -= bytes;
+                self.in_flight -= bytes;
                 buffers.into_iter().for_each(|buffer| self.pool.give(buffer));
                 self.wrote(bucket, segment, result);
             }
@@ -258,8 +259,10 @@ impl Session {
             Failure::Path(error) => self.quarantine(bucket, describe(&error)),
             Failure::File(error) => {
                 warn!(error = &error as &dyn std::error::Error, "a file failed, will try again");
-                self.try_again_later(bucket, id);
+                let now = self.now();
                 let Some(segment) = self.segment_mut(bucket, id) else { return };
+                segment.tries = segment.tries.saturating_add(weight(&error));
+                segment.retry_at = now + pause(segment.tries, QUICK_PAUSE_MAX);
                 if segment.tries >= QUICK_TRIES {
                     segment.tries = 0;
                     self.member_failed(member, &error);

@@ -89,6 +89,7 @@ impl Session {
         self.cursor = batch.to;
         self.write_full(&full);
         self.evict();
+        self.roll_oldest();
     }
 
     /// Adds a put's events to their buckets; gives their number. Buckets whose buffers are full are
@@ -258,6 +259,21 @@ impl Session {
             }
         }
         self.due_ms = i64::MAX;
+    }
+
+    /// Ends the files of the half of the buckets that were used least recently, if there are no more
+    /// numbers for others: whatever the policy says, they must not keep everything else waiting.
+    fn roll_oldest(&mut self) {
+        let most = self.shared.options.limits.buckets;
+        if self.table.len() < most {
+            return;
+        }
+        let filling = self.table.iter().filter(|(_, bucket)| bucket.filling.is_some());
+        let mut oldest: Vec<(u64, u32)> =
+            filling.map(|(number, bucket)| (bucket.last_used, number)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(oldest.len().div_ceil(2));
+        oldest.into_iter().for_each(|(_, number)| self.roll(number));
     }
 
     /// Ends the files whose time has come when it is `now_ms`.

@@ -49,6 +49,7 @@ impl Session {
             .filter(|member| self.is_up(*member))
             .map(|member| Arc::clone(self.members[member].sink.name()));
         status.buckets = self.table.len();
+        status.buffer_bytes = self.held;
         status.newest_read_put_ms = self.newest_put_ms;
         status.totals = self.totals;
         for member in &self.members {

@@ -81,6 +81,8 @@ pub(crate) struct Session {
     pub(super) pool: Pool,
     /// Bytes of memory in buffers, those with jobs included.
     pub(super) held: usize,
+    /// Those with jobs that write to growing files.
+    pub(super) in_flight: usize,
     pub(super) next_id: u64,
     /// Puts read.
     pub(super) uses: u64,
@@ -127,6 +129,10 @@ pub(crate) enum MemberState {
 
 /// How long a preferred sink is waited for before another one is used at the start.
 const PREFERRED_GRACE: Duration = Duration::from_secs(5);
+
+/// Beyond so many bytes on their way into growing files nothing more is read: what is written soon
+/// after it was filled is still in the processor's cache.
+const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Beyond so many unfinished files nothing more is read.
 const UNFINISHED_MAX: usize = 8192;
@@ -202,6 +208,7 @@ impl Session {
             unfinished: 0,
             pool: Pool::default(),
             held: 0,
+            in_flight: 0,
             next_id: 0,
             uses: 0,
             newest_put_ms: None,
@@ -267,6 +274,7 @@ impl Session {
         self.active.is_some_and(|member| self.is_up(member))
             && !self.ended
             && self.stop_by.is_none()
+            && self.in_flight < IN_FLIGHT_BYTES_MAX
             && self.held < 2 * limits.buffer_bytes
             && self.unfinished < UNFINISHED_MAX
             && self.table.len() < limits.buckets

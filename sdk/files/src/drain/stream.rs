@@ -19,7 +19,7 @@ pub(crate) struct Pool {
 }
 
 /// Free buffers kept.
-const FREE_MAX: usize = 4;
+const FREE_MAX: usize = 16;
 
 /// Smaller ones are not worth keeping, larger ones not worth their memory.
 const KEPT_BYTES: std::ops::RangeInclusive<usize> = 128 << 10..=2 << 20;
@@ -117,8 +117,9 @@ impl Session {
         let id = segment.id;
         let path = self.staging_path(member);
         let shared = Arc::clone(&self.shared);
+        let bytes = chunks.iter().map(bytes::Bytes::len).sum();
+        self.in_flight += bytes;
         self.jobs.push(Box::pin(async move {
-            let bytes = chunks.iter().map(|chunk| chunk.len()).sum();
             let mut buffers = Vec::with_capacity(chunks.len());
             let write = async {
                 let mut file = match file {

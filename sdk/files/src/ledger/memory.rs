@@ -92,6 +92,13 @@ impl MemoryLedger {
         buckets.filter_map(|(key, it)| Some((key.clone(), it.quarantine.clone()?))).collect()
     }
 
+    /// The accepted Intents that are not committed.
+    pub fn open_intents(&self) -> Vec<Intent> {
+        let state = self.lock();
+        let open = state.buckets.values().flat_map(|bucket| &bucket.open);
+        open.map(|open| open.intent.clone()).collect()
+    }
+
     /// An operator's word that what stood in a bucket's way is gone.
     pub fn resolve(&self, bucket: &BucketKey) {
         if let Some(known) = self.lock().buckets.get_mut(bucket) {

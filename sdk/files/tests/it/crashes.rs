@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use sdk_config::{DurationText, FilesSink};
 use sdk_event::Event;
-use sdk_files::Drain;
 use sdk_files::fs::{Faults, FaultyDisk, FileSystems, MemoryDisk};
 use sdk_files::ledger::Ledger;
 use sdk_files::name::FinalName;
+use sdk_files::{Drain, DrainHandle};
 use sdk_flow::{Ended, Entropy, SeededEntropy};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ struct Case {
     expected: Vec<(String, u64)>,
     /// Bodies are numbers that count up.
     next: u64,
+    /// Finals that a job has read and taken away, once they were committed.
+    taken: Vec<(String, Vec<u8>)>,
 }
 
 impl Case {
@@ -46,7 +48,7 @@ impl Case {
             // Little memory: files are built from the log.
             rig.limits.buffer_bytes = 4 << 10;
         }
-        Case { rig, disk, ledger, spec, entropy, expected: Vec::new(), next: 0 }
+        Case { rig, disk, ledger, spec, entropy, expected: Vec::new(), next: 0, taken: Vec::new() }
     }
 
     fn put(&mut self) {
@@ -73,17 +75,50 @@ impl Case {
     }
 
     fn drain(&self) -> Drain {
+        self.drain_and_handle().0
+    }
+
+    fn drain_and_handle(&self) -> (Drain, DrainHandle) {
         let systems: Arc<dyn FileSystems> = Arc::new(Arc::new(self.disk.clone()));
         let sink = self.rig.sink(1, &self.spec, &*systems);
         let mut options = self.rig.options(vec![sink], systems);
         options.ledger = Arc::new(self.ledger.clone()) as Arc<dyn Ledger>;
-        Drain::new(options).0
+        Drain::new(options)
+    }
+
+    /// Drains everything to the end.
+    async fn finish(&self, seed: u64) {
+        self.rig.ledger.seal(self.rig.log.seal());
+        let (drain, handle) = self.drain_and_handle();
+        let ended = drain.run(CancellationToken::new());
+        let ended = tokio::time::timeout(Duration::from_secs(600), ended).await;
+        let ended = ended.unwrap_or_else(|_| panic!("seed {seed}: {:#?}", handle.status()));
+        assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
+        assert_eq!(handle.status().buffer_bytes, 0, "seed {seed}: bytes nobody holds are counted");
+        self.disk.settle().await;
+    }
+
+    /// A job reads some of the committed finals and takes them away: a call that comes late must not
+    /// bring them back.
+    fn take(&mut self) {
+        let open = self.rig.ledger.open_intents();
+        for (path, bytes) in finals(self.disk.disk()) {
+            let committed = !open.iter().any(|intent| {
+                path.strip_prefix(&intent.bucket.directory)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|name| name == intent.name)
+            });
+            if committed && self.entropy.below(2) == 0 {
+                self.disk.disk().uproot(&path);
+                self.taken.push((path, bytes));
+            }
+        }
     }
 
     /// Every final is exactly the events of its directory in its range, and none is twice.
     fn check(&self, seed: u64) -> BTreeMap<u64, String> {
         let mut seen = BTreeMap::new();
-        for (path, bytes) in finals(self.disk.disk()) {
+        for (path, bytes) in finals(self.disk.disk()).into_iter().chain(self.taken.clone()) {
             let (directory, name) = path.rsplit_once('/').unwrap();
             let name = FinalName::parse(name).unwrap();
             let numbers: Vec<u64> = numbers(&bytes);
@@ -152,18 +187,14 @@ async fn one(seed: u64) {
             let committed = book.in_files + book.dead_lettered;
             assert!(seen.len() as u64 >= committed, "seed {seed}: committed files are gone");
         }
+        case.take();
         case.disk.restart();
         case.ledger.restart();
     }
     // All is well again: everything comes out.
     case.disk.set_faults(Faults::NONE);
     case.ledger.set_lost(0);
-    case.rig.ledger.seal(case.rig.log.seal());
-    let ended =
-        tokio::time::timeout(Duration::from_secs(600), case.drain().run(CancellationToken::new()));
-    let ended = ended.await.unwrap_or_else(|_| panic!("seed {seed}: never drained"));
-    assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
-    case.disk.settle().await;
+    case.finish(seed).await;
     let seen = case.check(seed);
     let found: Vec<u64> = seen.into_keys().collect();
     let wanted: Vec<u64> = (0..case.next).collect();
@@ -264,15 +295,11 @@ async fn asleep(seed: u64) {
             () = tokio::time::sleep(Duration::from_millis(entropy.below(5000))) => (),
         }
         case.check(seed);
+        case.take();
     }
     drop((first, second));
     case.disk.set_faults(Faults::NONE);
-    case.rig.ledger.seal(case.rig.log.seal());
-    let ended =
-        tokio::time::timeout(Duration::from_secs(600), case.drain().run(CancellationToken::new()));
-    let ended = ended.await.unwrap_or_else(|_| panic!("seed {seed}: never drained"));
-    assert_eq!(ended.unwrap(), Ended::Drained, "seed {seed}");
-    case.disk.settle().await;
+    case.finish(seed).await;
     assert_eq!(case.check(seed).len() as u64, case.next, "seed {seed}");
 }
 

@@ -206,6 +206,30 @@ fn more_buckets_than_memory_are_built_from_the_log() {
     });
 }
 
+/// Nothing ever rolls by itself, and there are more directories than may be remembered.
+#[test]
+fn more_buckets_than_numbers_are_rolled_early() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.limits.buckets = 20;
+        let disk = MemoryDisk::new();
+        for put in 0..30 {
+            let event = |n: i64| {
+                Event::new(n.to_string()).with_header("host", format!("h{}", put * 10 + n))
+            };
+            rig.log.put(SAMPLE_MS, &(0..10).map(event).collect::<Vec<_>>());
+        }
+        let spec = FilesSink {
+            roll_interval: DurationText::ZERO,
+            new_directories_per_minute: 1000,
+            batch_bytes: ByteSize(1),
+            ..spec("/data/web/%{host}")
+        };
+        rig.drain_all(&spec, &disk).await;
+        assert_eq!(by_directory(&disk).len(), 300);
+    });
+}
+
 #[test]
 fn stop_finishes_what_was_read() {
     run(async {
