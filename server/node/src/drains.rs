@@ -222,22 +222,22 @@ impl Drains {
         match (files, group.durable) {
             (true, true) => {
                 let ledger = Arc::new(self.ledger(key, group));
-                self.into_files(key, held, group, ledger, stop).await
+                self.drain_to_files(key, held, group, ledger, stop).await
             }
             (true, false) => {
                 let ledger = MemoryLedger::new(self.memory_roots.clone());
                 let floors = MemoryFloors { ledger, held: held.clone(), channel: group.channel };
-                self.into_files(key, held, group, Arc::new(floors), stop).await
+                self.drain_to_files(key, held, group, Arc::new(floors), stop).await
             }
             (false, true) => {
                 let ledger = Arc::new(self.ledger(key, group));
                 let (cursor, floor) =
                     RaftCursor::acquire(ledger).await.map_err(BeginError::from)?;
-                self.into_events(key, held, group, Arc::new(cursor), floor, stop).await
+                self.drain_events(key, held, group, Arc::new(cursor), floor, stop).await
             }
             (false, false) => {
                 let cursor = MemoryCursor::new(held.clone(), group.channel);
-                self.into_events(key, held, group, Arc::new(cursor), 0, stop).await
+                self.drain_events(key, held, group, Arc::new(cursor), 0, stop).await
             }
         }
     }
@@ -247,7 +247,7 @@ impl Drains {
         RaftLedger::new(cluster, key.lineage, key.group, group.channel, log)
     }
 
-    async fn into_files(
+    async fn drain_to_files(
         &self,
         key: DrainKey,
         held: &HeldLineage,
@@ -281,7 +281,7 @@ impl Drains {
         Ok(())
     }
 
-    async fn into_events(
+    async fn drain_events(
         &self,
         key: DrainKey,
         held: &HeldLineage,

@@ -60,6 +60,9 @@ pub(crate) struct Lineages {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// A lineage of the state: its spec version, and its length if it is sealed.
+type Known = (Lineage, u32, Option<u64>);
+
 /// Why a node cannot serve its lineages.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineageError {
@@ -263,8 +266,7 @@ impl Lineages {
     async fn open_all(&self) -> Result<(), LineageError> {
         let node = self.options.cluster.node();
         let shards = self.options.cluster.read(|state| {
-            let mut shards: BTreeMap<(FlowId, u32), Vec<(Lineage, u32, Option<u64>)>> =
-                BTreeMap::new();
+            let mut shards: BTreeMap<(FlowId, u32), Vec<Known>> = BTreeMap::new();
             for (lineage, found) in state.lineages() {
                 if found.replicas.contains(&node) {
                     let of_shard = shards.entry((lineage.flow, lineage.shard)).or_default();
@@ -279,10 +281,7 @@ impl Lineages {
         Ok(())
     }
 
-    async fn open_shard(
-        &self,
-        lineages: &[(Lineage, u32, Option<u64>)],
-    ) -> Result<(), LineageError> {
+    async fn open_shard(&self, lineages: &[Known]) -> Result<(), LineageError> {
         let mut sealed = Vec::new();
         let mut before: Vec<HeldLineage> = Vec::new();
         for (lineage, number, end) in lineages {
