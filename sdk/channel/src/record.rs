@@ -12,7 +12,7 @@ pub use put::{PartBytes, PutRecord};
 
 pub(crate) use checkpoint::PartBuilder;
 pub(crate) use fields::{Fields, put_text};
-pub(crate) use put::{PARTS_MAX, PutHead, encode_put};
+pub(crate) use put::{PARTS_MAX, PutFoot, encode_blocks, encode_put};
 
 use bytes::Bytes;
 use sdk_wal::{LISTED_KIND_MIN, LogRecord};
@@ -37,6 +37,23 @@ pub mod kind {
     pub const STOP: u8 = 8;
     /// A part of what the shard remembers: [`CheckpointPart`](super::CheckpointPart).
     pub const CHECKPOINT: u8 = super::LISTED_KIND_MIN;
+
+    /// What a kind is called, in metrics and listings.
+    #[must_use]
+    pub fn name(kind: u8) -> &'static str {
+        match kind {
+            PUT => "put",
+            REGISTRATION => "registration",
+            GAP => "gap",
+            CLOSE => "close",
+            CURSOR => "cursor",
+            POSITION => "position",
+            SOURCE => "source",
+            STOP => "stop",
+            CHECKPOINT => "checkpoint",
+            _ => "unknown",
+        }
+    }
 }
 
 /// A record's body, read.

@@ -148,6 +148,13 @@ impl Shard {
         self.watermark.get()
     }
 
+    /// The offset of the next record: behind everything that was accepted, whether
+    /// it is durable yet or not.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.lock().next
+    }
+
     /// Says that every other replica has everything below `end`. Without this a
     /// lineage of several replicas acknowledges nothing.
     pub fn replicated(&self, end: u64) {

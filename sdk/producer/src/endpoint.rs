@@ -49,6 +49,13 @@ impl Endpoint {
         &self.url
     }
 
+    /// The same with another limit on how long a connection may take to come about; 5 s without.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Endpoint {
+        self.transport = self.transport.connect_timeout(timeout);
+        self
+    }
+
     pub(crate) fn transport(&self) -> &tonic::transport::Endpoint {
         &self.transport
     }

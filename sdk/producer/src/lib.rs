@@ -55,5 +55,5 @@ pub use metrics::ProducerMetrics;
 pub use retry::RetryOptions;
 pub use sdk_event::{Event, EventId, Level, ProducerId};
 pub use stream::{
-    BlockAnswer, BlockStream, OnExpired, OnRejected, Stored, StreamOptions, renumber,
+    BlockAnswer, BlockStream, OnExpired, OnRejected, Stored, StreamOptions, with_generation,
 };

@@ -24,6 +24,8 @@ pub struct ProducerMetrics {
     pub expired_events: u64,
     /// Events of which it is not known whether they are stored.
     pub unknown_events: u64,
+    /// Events that may be stored and were sent again in a new generation: they may be there twice.
+    pub doubtful_resent_events: u64,
     /// Events that were dropped because there was no room.
     pub dropped_events: u64,
     /// Connections that came about.
@@ -47,6 +49,7 @@ pub(crate) struct Counters {
     pub(crate) rejected_events: AtomicU64,
     pub(crate) expired_events: AtomicU64,
     pub(crate) unknown_events: AtomicU64,
+    pub(crate) doubtful_resent_events: AtomicU64,
     pub(crate) dropped_events: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) in_flight_bytes: AtomicU64,
@@ -77,6 +80,7 @@ impl Counters {
             rejected_events: read(&self.rejected_events),
             expired_events: read(&self.expired_events),
             unknown_events: read(&self.unknown_events),
+            doubtful_resent_events: read(&self.doubtful_resent_events),
             dropped_events: read(&self.dropped_events),
             connections: read(&self.connections),
             in_flight_bytes: read(&self.in_flight_bytes),

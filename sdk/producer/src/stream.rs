@@ -1,14 +1,15 @@
 //! Blocks to a node, in order, with an answer for each: what everything else here is built on.
 
 mod driver;
+mod generation;
 mod link;
 mod options;
-mod renumber;
 mod window;
 mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
@@ -17,8 +18,8 @@ use sdk_flow::Tasks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
+pub use generation::with_generation;
 pub use options::{OnExpired, OnRejected, StreamOptions};
-pub use renumber::renumber;
 
 use crate::error::{DeliveryError, SendError};
 use crate::metrics::{Counters, ProducerMetrics};
@@ -70,6 +71,7 @@ pub struct BlockStream {
     window: Arc<Semaphore>,
     window_bytes: usize,
     counters: Arc<Counters>,
+    generation: Arc<AtomicU64>,
 }
 
 impl BlockStream {
@@ -89,10 +91,11 @@ impl BlockStream {
     ) -> BlockStream {
         let window_bytes = options.window_bytes.clamp(1, u32::MAX as usize);
         let (commands, queue) = mpsc::unbounded_channel();
-        let driver = Driver::new(options, queue, Arc::clone(&counters));
+        let generation = Arc::new(AtomicU64::new(options.generation));
+        let driver = Driver::new(options, queue, Arc::clone(&counters), Arc::clone(&generation));
         tasks.start("producer stream", |stop| driver.run(stop));
         let window = Arc::new(Semaphore::new(window_bytes));
-        BlockStream { commands, window, window_bytes, counters }
+        BlockStream { commands, window, window_bytes, counters, generation }
     }
 
     /// Sends a block, after waiting for room in the window. What is returned is its answer.
@@ -157,6 +160,13 @@ impl BlockStream {
         let (done, wait) = oneshot::channel();
         self.command(Command::Close(done))?;
         wait.await.map_err(|_| SendError::Closed)
+    }
+
+    /// The generation that blocks are sent in: the one the stream was opened with, until
+    /// [`OnExpired::NewGeneration`] takes another. Blocks of an earlier one are sent in it too.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// What has happened so far.

@@ -1,49 +1,65 @@
 //! `collector`: onward to the nodes of a collector tier, under the ids that the events have.
 
+mod lane;
+mod merge;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sdk_config::{AckLevel, CollectorSink, OnExpired as SpecOnExpired};
-use sdk_event::{Block, Level, ProducerId};
-use sdk_flow::{Batch, BoxError, Entropy, Sink, SinkError, Tasks};
+use sdk_config::{AckLevel, CollectorSink, OnExpired as SpecOnExpired, WireCodec};
+use sdk_event::{Block, Codec, Level, ProducerId};
+use sdk_flow::{Batch, BoxError, DeadLetters, Entropy, Sink, SinkError, Stored, Tasks};
 use sdk_producer::{
-    BlockAnswer, BlockStream, DeliveryError, Endpoint, OnExpired, OnRejected, Rejected,
-    RetryOptions, StreamOptions,
+    DeliveryError, Endpoint, OnExpired, OnRejected, ProducerMetrics, Rejected, RetryOptions,
+    StreamOptions,
 };
-use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
-/// Producers that have a stream at once; the one idle longest is closed first.
-const STREAMS_MAX: usize = 64;
+use lane::{Answer, Lane};
+use merge::blocks;
+
+/// Producers that have a stream at once; the one idle longest makes room.
+const LANES_MAX: usize = 64;
+
 /// How long streams may take to end.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Forwards stored blocks to nodes and answers when all of a batch is acknowledged.
 ///
-/// Blocks keep their ids at every retry, so what was stored by an attempt before is recognised. When
-/// nodes have forgotten the producer, what the spec says about `on_expired` holds.
+/// Blocks keep their ids at every retry, so what was stored by an attempt before is recognised; a
+/// batch that comes again waits for what is under way and sends only the rest. Events that an
+/// interceptor dropped here are declared as gaps.
+///
+/// A block that nodes reject for what it is goes to the dead letters, alone, where there are any;
+/// only then is its place declared a gap and what follows sent. Without dead letters the batch that
+/// it is in is rejected. When nodes have forgotten the producer, what the spec says about
+/// `on_expired` holds.
 pub struct Collector {
     options: StreamOptions,
     answer_within: Duration,
-    streams: BTreeMap<(ProducerId, u64), Open>,
+    codec: Codec,
+    batch_bytes: usize,
+    lanes: BTreeMap<Key, Lane>,
+    turn: u64,
+    letters: Option<Letters>,
     tasks: Tasks,
 }
 
-/// A stream and where it is.
-struct Open {
-    stream: BlockStream,
-    /// The sequence behind the last block that was sent, or answered if something went wrong.
-    next: u64,
-    used: Instant,
+/// Whose blocks a stream carries.
+type Key = (ProducerId, u64);
+
+struct Letters {
+    sink: String,
+    letters: Arc<dyn DeadLetters>,
 }
 
-/// A block that waits for its answer.
-struct Waiting {
-    key: (ProducerId, u64),
-    first: u64,
-    end: u64,
-    answer: BlockAnswer,
+/// A block of the batch in hand.
+struct Item<'a> {
+    stored: &'a Stored,
+    block: Block,
+    done: bool,
 }
 
 impl Collector {
@@ -56,7 +72,9 @@ impl Collector {
         flow: &str,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Collector, BoxError> {
+        let connect_timeout = Duration::from(spec.connect_timeout);
         let endpoints = spec.endpoints.iter().map(|text| text.parse::<Endpoint>());
+        let endpoints = endpoints.map(|e| e.map(|e| e.with_connect_timeout(connect_timeout)));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {
             return Err("no endpoint is given".into());
@@ -67,7 +85,7 @@ impl Collector {
             ack: spec.ack.map(level),
             window_bytes: usize::try_from(spec.in_flight.bytes()).unwrap_or(usize::MAX),
             on_rejected: OnRejected::Stop,
-            on_expired: OnExpired::Renumber {
+            on_expired: OnExpired::NewGeneration {
                 resend_doubtful: spec.on_expired == SpecOnExpired::Resend,
             },
             retry: RetryOptions { pause_max: spec.max_backoff.into(), ..RetryOptions::default() },
@@ -75,113 +93,128 @@ impl Collector {
             entropy,
             ..StreamOptions::new(ProducerId([0; 16]), 0)
         };
-        let answer_within = Duration::from(spec.request_timeout);
-        Ok(Collector { options, answer_within, streams: BTreeMap::new(), tasks: Tasks::new() })
-    }
-
-    /// Sends one block behind those before it.
-    async fn send(&mut self, block: &Block, deadline: Instant) -> Result<Waiting, SinkError> {
-        let header = *block.header();
-        let key = (header.producer, header.generation);
-        if !self.streams.contains_key(&key) {
-            self.make_room();
-            let options = StreamOptions {
-                producer: header.producer,
-                generation: header.generation,
-                next_sequence: header.first_sequence,
-                // A process before this one may have sent it and not lived to see the answer. The
-                // very first block of a producer would make the node look for one it never knew.
-                sent: header.first_sequence > 0,
-                ..self.options.clone()
-            };
-            let stream = BlockStream::open(options, &self.tasks);
-            let open = Open { stream, next: header.first_sequence, used: deadline };
-            self.streams.insert(key, open);
-        }
-        let Some(open) = self.streams.get_mut(&key) else {
-            return Err(SinkError::Unavailable("the stream has ended".into()));
-        };
-        open.used = deadline;
-        let ended = |error: sdk_producer::SendError| SinkError::Unavailable(Box::new(error));
-        if header.first_sequence < open.next {
-            // A batch that comes again: ask what of it is stored, and go on from there.
-            open.stream.restart(header.first_sequence).map_err(ended)?;
-        } else if header.first_sequence > open.next {
-            open.stream.gap(open.next, header.first_sequence).map_err(ended)?;
-        }
-        let answer = match timeout_at(deadline, open.stream.send(block.clone())).await {
-            Ok(sent) => sent.map_err(ended)?,
-            Err(_) => return Err(SinkError::Unavailable("no node answers".into())),
-        };
-        open.next = header.end_sequence();
-        Ok(Waiting { key, first: header.first_sequence, end: header.end_sequence(), answer })
-    }
-
-    /// After something went wrong: what has no answer is forgotten here, and asked for again.
-    fn step_back(&mut self, key: (ProducerId, u64), to: u64) {
-        if let Some(open) = self.streams.get_mut(&key)
-            && open.stream.restart(to).is_ok()
-        {
-            open.next = to;
-        } else {
-            self.streams.remove(&key);
-        }
-    }
-
-    fn make_room(&mut self) {
-        while self.streams.len() >= STREAMS_MAX {
-            let idle = self.streams.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| *key);
-            let Some(idle) = idle else { return };
-            self.streams.remove(&idle);
-        }
-    }
-
-    async fn answered(&mut self, waiting: Vec<Waiting>) -> Result<(), SinkError> {
-        let mut first_error = None;
-        let mut lowest: BTreeMap<(ProducerId, u64), u64> = BTreeMap::new();
-        for Waiting { key, first, end, answer } in waiting {
-            // Each answer in time moves the deadline: a large batch over a slow line is no outage.
-            let deadline = Instant::now() + self.answer_within;
-            let answer = match timeout_at(deadline, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Err(DeliveryError::Unknown { reason: "no node answers".into() }),
-            };
-            match answer {
-                Ok(_) => (),
-                // Stored once, and given up by an operator there: sending again cannot help.
-                Err(DeliveryError::Lost) => (),
-                Err(error) => {
-                    let from = if is_content(&error) { end } else { first };
-                    let known = lowest.entry(key).or_insert(from);
-                    *known = (*known).min(from);
-                    if first_error.is_none() {
-                        first_error = Some(error);
-                        // The others cannot be better, and waiting for each would take as long again.
-                        self.answer_rest_soon();
-                    }
-                }
-            }
-        }
-        let Some(error) = first_error else { return Ok(()) };
-        for (key, to) in lowest {
-            self.step_back(key, to);
-        }
-        Err(match error {
-            DeliveryError::Rejected { kind: Rejected::Invalid | Rejected::Conflict, .. } => {
-                SinkError::Rejected(Box::new(error))
-            }
-            error => SinkError::Unavailable(Box::new(error)),
+        Ok(Collector {
+            options,
+            answer_within: spec.request_timeout.into(),
+            codec: codec(spec.codec),
+            batch_bytes: usize::try_from(spec.batch_bytes.bytes()).unwrap_or(usize::MAX),
+            lanes: BTreeMap::new(),
+            turn: 0,
+            letters: None,
+            tasks: Tasks::new(),
         })
     }
 
-    fn answer_rest_soon(&mut self) {
-        self.answer_within = self.answer_within.min(Duration::from_millis(100));
+    /// Where blocks go that nodes reject, under the name that this sink has in its flow.
+    #[must_use]
+    pub fn with_dead_letters(mut self, sink: &str, letters: Arc<dyn DeadLetters>) -> Collector {
+        self.letters = Some(Letters { sink: sink.to_owned(), letters });
+        self
+    }
+
+    /// What each stream has done so far.
+    pub fn metrics(&self) -> impl Iterator<Item = (ProducerId, ProducerMetrics)> {
+        self.lanes.iter().map(|((producer, _), lane)| (*producer, lane.metrics()))
+    }
+
+    /// Sends what is not done and waits for the answers. Afterwards either all is done, or what is
+    /// left must be sent again.
+    async fn round(&mut self, batch: &Batch, items: &mut [Item<'_>]) -> Result<(), SinkError> {
+        for item in items.iter_mut().filter(|item| !item.done) {
+            let within = self.answer_within;
+            item.done = self.lane(&item.block).submit(&item.block, within).await?;
+        }
+        for item in items.iter_mut().filter(|item| !item.done) {
+            let (within, ack) = (self.answer_within, self.options.ack);
+            let patient = ack == Some(Level::Committed);
+            match self.lane(&item.block).answer(&item.block, within, patient).await? {
+                Answer::Stored => item.done = true,
+                Answer::Again => {}
+                Answer::Refused(error) => {
+                    self.bury(batch, item.stored, error).await?;
+                    self.lane(&item.block).pass(&item.block);
+                    item.done = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what nodes will never take.
+    async fn bury(
+        &self,
+        batch: &Batch,
+        stored: &Stored,
+        error: DeliveryError,
+    ) -> Result<(), SinkError> {
+        let error: BoxError = error.into();
+        let Some(Letters { sink, letters }) = &self.letters else {
+            return Err(SinkError::Rejected(error));
+        };
+        let alone = Batch {
+            lineage: batch.lineage,
+            from: stored.first_offset,
+            to: stored.end(),
+            stored: vec![stored.clone()],
+        };
+        warn!(%error, sink, offset = stored.first_offset, "a block goes to the dead letters");
+        letters.bury(sink, &alone, &error).await.map_err(SinkError::Unavailable)
+    }
+
+    /// The stream of the block's producer.
+    fn lane(&mut self, block: &Block) -> &mut Lane {
+        let header = block.header();
+        let key = (header.producer, header.generation);
+        self.turn += 1;
+        if !self.lanes.contains_key(&key) && self.lanes.len() >= LANES_MAX {
+            let idle = self.lanes.iter().filter(|(_, lane)| lane.is_idle());
+            let idle = idle.min_by_key(|(_, lane)| lane.used).map(|(key, _)| *key);
+            if let Some(idle) = idle {
+                self.lanes.remove(&idle);
+            }
+        }
+        let lane =
+            self.lanes.entry(key).or_insert_with(|| Lane::open(&self.options, header, &self.tasks));
+        lane.used = self.turn;
+        lane
     }
 }
 
-/// Whether the block itself is at fault.
-fn is_content(error: &DeliveryError) -> bool {
-    matches!(error, DeliveryError::Rejected { kind: Rejected::Invalid | Rejected::Conflict, .. })
+#[async_trait]
+impl Sink for Collector {
+    async fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let mut items = Vec::with_capacity(batch.stored.len());
+        for stored in &batch.stored {
+            for block in blocks(stored, self.batch_bytes, self.codec) {
+                items.push(Item { stored, block, done: false });
+            }
+        }
+        while items.iter().any(|item| !item.done) {
+            let left = items.iter().filter(|item| !item.done).count();
+            self.round(batch, &mut items).await?;
+            if items.iter().filter(|item| !item.done).count() >= left {
+                return Err(SinkError::Unavailable("the nodes take nothing".into()));
+            }
+        }
+        self.lanes.values_mut().for_each(Lane::forget_done);
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), SinkError> {
+        self.lanes.clear();
+        self.tasks.stop(CLOSE_GRACE).await;
+        Ok(())
+    }
+}
+
+/// Whether the block itself is at fault, or its ids.
+fn is_final(error: &DeliveryError) -> bool {
+    matches!(
+        error,
+        DeliveryError::Rejected { kind: Rejected::Invalid | Rejected::Conflict, .. }
+            | DeliveryError::Lost
+            | DeliveryError::ProducerExpired { .. }
+    )
 }
 
 fn level(level: AckLevel) -> Level {
@@ -193,34 +226,10 @@ fn level(level: AckLevel) -> Level {
     }
 }
 
-#[async_trait]
-impl Sink for Collector {
-    async fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        let within = self.answer_within;
-        let deadline = Instant::now() + within;
-        let mut waiting = Vec::with_capacity(batch.stored.len());
-        let mut failed = None;
-        for (_, block) in batch.stored.iter().flat_map(|stored| &stored.parts) {
-            match self.send(block, deadline).await {
-                Ok(sent) => waiting.push(sent),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        let answered = self.answered(waiting).await;
-        self.answer_within = within;
-        match failed {
-            // What was sent may be stored; all of it is asked for again.
-            Some(error) => Err(error),
-            None => answered,
-        }
-    }
-
-    async fn close(&mut self) -> Result<(), SinkError> {
-        self.streams.clear();
-        self.tasks.stop(CLOSE_GRACE).await;
-        Ok(())
+fn codec(codec: WireCodec) -> Codec {
+    match codec {
+        WireCodec::None => Codec::None,
+        WireCodec::Lz4 => Codec::Lz4,
+        WireCodec::Zstd => Codec::Zstd,
     }
 }

@@ -202,7 +202,7 @@ impl Node {
         let raft = raft.map_err(|error| RunError::Cluster(Box::new(error)))?;
         watch(raft.failure(), Arc::clone(&exit), "control plane", &tasks);
         let cluster = join(raft, &data_dir, &addresses, &*entropy).await?;
-        seed_flows(&cluster, &config).await.map_err(|error| RunError::Cluster(error))?;
+        seed_flows(&cluster, &config).await.map_err(RunError::Cluster)?;
 
         let flows = Flows::default();
         let channel_metrics = ChannelMetrics::default();

@@ -135,7 +135,7 @@ impl RaftHandle {
     }
 
     /// A message with a snapshot has reached a peer, or has not. Without a word it counts as lost after
-    /// half a minute.
+    /// a quarter of a minute.
     pub fn report_snapshot(&self, to: NodeId, arrived: bool) {
         let _ = self.events.send(Event::SnapshotSent { to, arrived });
     }

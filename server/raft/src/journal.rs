@@ -94,9 +94,6 @@ impl Journal {
         self.durable_state = snapshot_state;
         let mut reader = self.log.reader(LINEAGE, from);
         while let Some(record) = reader.next().map_err(|error| damaged(unreadable(&error)))? {
-            if record.first_offset < from {
-                continue;
-            }
             let bytes = record.body.to_bytes();
             let Record { hard_state, entries: read } = Record::decode(&bytes)
                 .map_err(|source| OpenError::Format { path: dir.join("log"), source })?;
@@ -228,5 +225,47 @@ pub(crate) fn last_index(record: &Record) -> u64 {
 impl From<&raft::eraftpb::SnapshotMetadata> for Place {
     fn from(metadata: &raft::eraftpb::SnapshotMetadata) -> Place {
         Place { index: metadata.index, term: metadata.term }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sdk_wal::FaultyStorage;
+
+    fn record(index: u64) -> Record {
+        let hard_state = HardState { term: 2, vote: 1, ..HardState::default() };
+        let entries = (index > 0).then(|| Entry { term: 2, index, ..Entry::default() });
+        Record { hard_state, entries: entries.into_iter().collect() }
+    }
+
+    /// A restart from a snapshot must not look for records that a power cut may still take away.
+    #[test]
+    fn what_is_not_durable_is_needed_whatever_the_snapshot_has() {
+        let options = RaftOptions {
+            storage: Arc::new(FaultyStorage::new(1)),
+            quota_bytes: 4 << 20,
+            segment_bytes: 64 << 10,
+            reserve_bytes: 4 << 10,
+            threads: false,
+            ..RaftOptions::new("/raft", 1)
+        };
+        let mut journal = Journal::open(&options).unwrap();
+        let append = |journal: &mut Journal, index| {
+            let record = record(index);
+            journal.append(record.encode().into(), last_index(&record)).unwrap().offset
+        };
+        for index in [5, 6, 0] {
+            append(&mut journal, index);
+        }
+        let state = HardState { term: 2, ..HardState::default() };
+        assert_eq!(journal.needed_after(6), 0);
+        journal.durable(0, &state);
+        journal.durable(1, &state);
+        // The last one has no entry, but a vote.
+        assert_eq!((journal.needed_after(6), journal.needed_after(5)), (2, 1));
+        journal.durable(2, &state);
+        assert_eq!((journal.needed_after(6), journal.needed_after(4)), (3, 0));
+        assert_eq!(journal.durable_state(), &state);
     }
 }

@@ -25,4 +25,4 @@ pub(crate) const ENTRIES_KEPT_BYTES: usize = 4 << 20;
 /// Ticks between tries of a snapshot for which there was no room on the disk.
 pub(crate) const SNAPSHOT_RETRY_TICKS: u64 = 100;
 /// Ticks after which a snapshot that was sent counts as lost, unless the transport has said before.
-pub(crate) const SNAPSHOT_SENT_TICKS: u64 = 300;
+pub(crate) const SNAPSHOT_SENT_TICKS: u64 = 150;

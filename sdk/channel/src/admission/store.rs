@@ -92,7 +92,7 @@ impl Store {
     pub(super) fn set(&mut self, producer: &ProducerId, entry: Entry, evictable: u32) {
         self.known.entry(*producer).or_default().evictable = evictable;
         if self.hot.insert(*producer, Hot { entry, used: true, dirty: true }).is_none() {
-            self.cool();
+            self.cool(producer);
         }
     }
 
@@ -160,7 +160,7 @@ impl Store {
         }
         let entry = self.cold(producer)?;
         self.hot.insert(*producer, Hot { entry, used: true, dirty: false });
-        self.cool();
+        self.cool(producer);
         Ok(true)
     }
 
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Moves what was not used for longest into the view, a second chance each.
-    fn cool(&mut self) {
+    fn cool(&mut self, keep: &ProducerId) {
         let Some(view) = self.view.clone() else { return };
         while self.hot.len() > self.hot_max {
             let from = self.hand.map_or(Bound::Unbounded, Bound::Excluded);
@@ -188,7 +188,7 @@ impl Store {
             };
             let producer = *producer;
             self.hand = Some(producer);
-            if std::mem::take(&mut hot.used) {
+            if std::mem::take(&mut hot.used) || producer == *keep {
                 continue;
             }
             if hot.dirty {

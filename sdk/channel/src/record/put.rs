@@ -13,8 +13,8 @@ use super::{Fields, RecordError, put_text};
 use crate::totals::Totals;
 
 const VERSION: u8 = 1;
-/// Bytes of the fixed fields.
-const FIXED: usize = 56;
+/// Bytes of the length that ends the foot.
+const FOOT_LENGTH: usize = 4;
 const HAS_POSITION: u8 = 1;
 
 /// The most parts of one put: as many as there may be different sets of
@@ -55,8 +55,8 @@ pub struct PartBytes {
     pub block: Bytes,
 }
 
-/// What [`encode_put`] writes before the blocks.
-pub(crate) struct PutHead<'a> {
+/// What [`encode_put`] writes behind the blocks.
+pub(crate) struct PutFoot<'a> {
     pub(crate) producer: ProducerId,
     pub(crate) generation: u64,
     pub(crate) first_sequence: u64,
@@ -68,43 +68,44 @@ pub(crate) struct PutHead<'a> {
     pub(crate) totals: &'a Totals,
 }
 
-/// The body of a put: a head of our own, then the blocks' own bytes, shared.
-pub(crate) fn encode_put(head: &PutHead<'_>) -> Body {
+/// The blocks of a put's body: their own bytes, shared, and their CRC computed, so
+/// that what follows under the shard's lock is short.
+pub(crate) fn encode_blocks(parts: &[Part]) -> Body {
+    let mut body: Body = parts.iter().map(|part| part.block.bytes().clone()).collect();
+    body.hash();
+    body
+}
+
+/// The body of a put: the blocks of its parts, then a foot of our own.
+pub(crate) fn encode_put(mut blocks: Body, foot: &PutFoot<'_>) -> Body {
     let mut bytes = BytesMut::with_capacity(256);
     bytes.put_u8(VERSION);
-    bytes.put_u8(if head.source_position.is_some() { HAS_POSITION } else { 0 });
-    bytes.put_u8(head.parts.len() as u8);
-    bytes.put_u8(head.dropped.len() as u8);
-    bytes.put_u32_le(0);
-    bytes.put_u32_le(0);
-    bytes.put_slice(&head.producer.0);
-    bytes.put_u64_le(head.generation);
-    bytes.put_u64_le(head.first_sequence);
-    bytes.put_u32_le(head.count);
-    bytes.put_u32_le(head.block_crc);
-    bytes.put_u32_le(0);
-    debug_assert_eq!(bytes.len(), FIXED);
-    for part in head.parts {
+    bytes.put_u8(if foot.source_position.is_some() { HAS_POSITION } else { 0 });
+    bytes.put_u8(foot.parts.len() as u8);
+    bytes.put_u8(foot.dropped.len() as u8);
+    bytes.put_slice(&foot.producer.0);
+    bytes.put_u64_le(foot.generation);
+    bytes.put_u64_le(foot.first_sequence);
+    bytes.put_u32_le(foot.count);
+    bytes.put_u32_le(foot.block_crc);
+    for part in foot.parts {
         bytes.put_u64_le(part.channels.bits());
         bytes.put_u32_le(part.block.bytes().len() as u32);
         put_positions(&mut bytes, &part.positions);
     }
-    for dropped in head.dropped {
+    for dropped in foot.dropped {
         bytes.put_u64_le(dropped.channels.bits());
         bytes.put_u32_le(dropped.events);
         put_text(&mut bytes, &dropped.rule);
     }
-    if let Some(position) = head.source_position {
+    if let Some(position) = foot.source_position {
         bytes.put_u32_le(position.len() as u32);
         bytes.put_slice(position);
     }
-    let totals_at = bytes.len();
-    head.totals.encode(&mut bytes);
-    let (length, totals) = (bytes.len() as u32, (bytes.len() - totals_at) as u32);
-    bytes[4..8].copy_from_slice(&length.to_le_bytes());
-    bytes[8..12].copy_from_slice(&totals.to_le_bytes());
-    let blocks = head.parts.iter().map(|part| part.block.bytes().clone());
-    std::iter::once(bytes.freeze()).chain(blocks).collect()
+    foot.totals.encode(&mut bytes);
+    bytes.put_u32_le((bytes.len() + FOOT_LENGTH) as u32);
+    blocks.push(bytes.freeze());
+    blocks
 }
 
 /// Zero for all, else the length in bytes of the list, then the list: the first
@@ -125,18 +126,15 @@ fn put_positions(bytes: &mut BytesMut, positions: &Positions) {
 
 impl PutRecord {
     pub(super) fn decode(mut body: Body) -> Result<PutRecord, RecordError> {
-        let early = RecordError::Malformed("it ends early");
-        if body.remaining() < FIXED {
-            return Err(early);
-        }
-        let mut fields = Fields::new(body.copy_to_bytes(FIXED));
+        let foot = foot(&body)?;
+        let blocks = body.remaining() - foot.len() - FOOT_LENGTH;
+        let mut fields = Fields::new(foot);
         fields.version(VERSION)?;
         let flags = fields.u8()?;
         if flags & !HAS_POSITION != 0 {
             return Err(RecordError::Malformed("a flag is unknown"));
         }
         let (parts, drops) = (fields.u8()?, fields.u8()?);
-        let (head, totals) = (fields.u32()? as usize, fields.u32()? as usize);
         let mut record = PutRecord {
             producer: fields.producer()?,
             generation: fields.u64()?,
@@ -148,18 +146,6 @@ impl PutRecord {
             source_position: None,
             totals: Bytes::new(),
         };
-        if fields.u32()? != 0 {
-            return Err(RecordError::Malformed("a reserved field is used"));
-        }
-        let Some(variable) = head.checked_sub(FIXED).and_then(|rest| rest.checked_sub(totals))
-        else {
-            return Err(early);
-        };
-        if body.remaining() < variable + totals {
-            return Err(early);
-        }
-        let mut fields = Fields::new(body.copy_to_bytes(variable));
-        record.totals = body.copy_to_bytes(totals);
         let mut lengths: SmallVec<[usize; 4]> = SmallVec::new();
         for _ in 0..parts {
             let channels = ChannelSet::from_bits(fields.u64()?);
@@ -176,17 +162,14 @@ impl PutRecord {
             let length = fields.u32()?;
             record.source_position = Some(fields.bytes(length as usize)?);
         }
-        fields.end()?;
+        record.totals = fields.rest();
+        if lengths.iter().sum::<usize>() != blocks {
+            return Err(RecordError::Malformed("its blocks are not as long as it says"));
+        }
         for (part, length) in record.parts.iter_mut().zip(lengths) {
-            if body.remaining() < length {
-                return Err(early);
-            }
             part.block = body.copy_to_bytes(length);
         }
-        match body.remaining() {
-            0 => Ok(record),
-            _ => Err(RecordError::Malformed("something follows its end")),
-        }
+        Ok(record)
     }
 
     /// The lineage's running totals, this record included.
@@ -199,6 +182,17 @@ impl PutRecord {
         fields.end()?;
         Ok(totals)
     }
+}
+
+/// The foot without its length. Whether the body is in one piece or as it was put
+/// together, the foot lies in its last chunk.
+fn foot(body: &Body) -> Result<Bytes, RecordError> {
+    let early = RecordError::Malformed("it ends early");
+    let last = body.chunks().last().ok_or(early.clone())?;
+    let end = last.len().checked_sub(FOOT_LENGTH).ok_or(early.clone())?;
+    let length = Fields::new(last.slice(end..)).u32()? as usize;
+    let start = last.len().checked_sub(length).filter(|start| *start <= end).ok_or(early)?;
+    Ok(last.slice(start..end))
 }
 
 fn read_positions(fields: &mut Fields, count: u32) -> Result<Positions, RecordError> {

@@ -16,7 +16,7 @@ use super::{Shard, Slot};
 use crate::admission::{BlockId, Refusal, Verdict};
 use crate::facts::FACTS_MAX;
 use crate::recent::RecentRecord;
-use crate::record::{PARTS_MAX, PutHead, encode_position, encode_put, kind};
+use crate::record::{PARTS_MAX, PutFoot, encode_blocks, encode_position, encode_put, kind};
 use crate::totals::{CHANNEL_FULL, Delta};
 
 /// The bytes that a put takes in each channel of the shard.
@@ -46,11 +46,13 @@ impl Shard {
     pub async fn put(&self, mut put: Put) -> Result<Receipt, PutError> {
         let position = check(&put)?;
         let count = put.count.max(1);
+        // What grows with the block's bytes happens before the lock.
+        let mut blocks = Some(encode_blocks(&self.durable_parts(&put)));
         // Someone waits for an original that then fails: it must look again.
         let mut follower = None;
         loop {
             let now_ms = self.clock.wall_ms();
-            match self.admit(&mut put, &position, now_ms)? {
+            match self.admit(&mut put, &mut blocks, &position, now_ms)? {
                 Admitted::Written(written) => {
                     let first_offset = written.first;
                     self.settle(written).await?;
@@ -92,6 +94,7 @@ impl Shard {
     fn admit(
         &self,
         put: &mut Put,
+        blocks: &mut Option<Body>,
         position: &Option<SourcePosition>,
         now_ms: i64,
     ) -> Result<Admitted, PutError> {
@@ -114,8 +117,9 @@ impl Shard {
             Verdict::Accept => (),
             Verdict::Duplicate { epoch, end } => return Ok(Admitted::Duplicate { epoch, end }),
         }
-        let room = self.reserve(put)?;
-        let written = self.write_put(&mut state, put, &id, now_ms, &room);
+        let room = self.reserve(put, blocks)?;
+        let blocks = blocks.take();
+        let written = self.write_put(&mut state, put, blocks, &id, now_ms, &room);
         let written = match written {
             Ok(written) => written,
             Err(error) => {
@@ -153,6 +157,7 @@ impl Shard {
         &self,
         state: &mut State,
         put: &mut Put,
+        blocks: Option<Body>,
         id: &BlockId,
         now_ms: i64,
         room: &Room,
@@ -167,7 +172,8 @@ impl Shard {
         let delta = delta(put);
         state.totals.add(&delta);
         let durable = self.durable_parts(put);
-        let body = encode_put(&PutHead {
+        let blocks = blocks.unwrap_or_else(|| encode_blocks(&durable));
+        let foot = PutFoot {
             producer: put.producer,
             generation: put.generation,
             first_sequence: put.first_sequence,
@@ -177,7 +183,8 @@ impl Shard {
             dropped: &put.dropped,
             source_position: put.source_position.as_ref(),
             totals: &state.totals,
-        });
+        };
+        let body = encode_put(blocks, &foot);
         let bytes = body.len() as u64;
         // Readers of memory channels go by the watermark, so what it covers must
         // be there before it can move.
@@ -261,7 +268,7 @@ impl Shard {
 
     /// Takes room in every channel. A required channel without any refuses the
     /// put; an optional one is left out of it, and that is counted as dropped.
-    fn reserve(&self, put: &mut Put) -> Result<Room, PutError> {
+    fn reserve(&self, put: &mut Put, blocks: &mut Option<Body>) -> Result<Room, PutError> {
         let required = put.parts.iter().map(|part| part.channels.without(part.optional));
         let required = required.fold(ChannelSet::EMPTY, ChannelSet::union);
         let all = put.channels();
@@ -284,6 +291,7 @@ impl Shard {
                 return Err(exhausted(Exhaustion::Channel(name), CHANNEL_RETRY));
             } else {
                 leave_out(put, number);
+                *blocks = None;
             }
         }
         Ok(room)

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use sdk_channel::conformance::{Subject, TestProducer};
 use sdk_channel::{
-    Capacity, ChannelKind, ChannelOptions, DurableChannel, Rebuilt, Remembered, Shard,
-    ShardOptions, rebuild,
+    Capacity, ChannelKind, ChannelOptions, DurableChannel, Remembered, Shard, ShardOptions,
 };
 use sdk_event::{Level, Lineage};
 use sdk_flow::{ChannelSet, ManualClock};
@@ -37,6 +36,31 @@ pub(crate) fn log_options(storage: &FaultyStorage, view: Arc<dyn View>) -> LogOp
 
 pub(crate) fn open_log(storage: &FaultyStorage) -> Log {
     open_log_with(storage, Arc::new(MemoryView::new()))
+}
+
+/// A log that nothing writes but [`by_hand`].
+pub(crate) fn open_log_by_hand(storage: &FaultyStorage, quota_bytes: u64) -> Log {
+    let options = LogOptions {
+        threads: false,
+        quota_bytes: Some(quota_bytes),
+        ..log_options(storage, Arc::new(MemoryView::new()))
+    };
+    Log::open(options).expect("log").0
+}
+
+/// Runs something to its end, and writes the log whenever it waits.
+pub(crate) async fn by_hand<T>(log: &Log, future: impl Future<Output = T>) -> T {
+    let hand = async {
+        loop {
+            log.drive();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        value = future => value,
+        () = hand => unreachable!(),
+    }
 }
 
 pub(crate) fn open_log_with(storage: &FaultyStorage, view: Arc<dyn View>) -> Log {
@@ -90,10 +114,6 @@ pub(crate) async fn durable_channel(bytes_max: u64) -> DurableChannel {
 /// What the log has of the shard's lineages, oldest first.
 pub(crate) fn sealed(log: &Log) -> Vec<(Lineage, u64)> {
     log.lineages().iter().map(|extent| (extent.lineage, extent.end)).collect()
-}
-
-pub(crate) fn rebuild_all(log: &Log) -> Rebuilt {
-    rebuild(log, &sealed(log), lineage(1000), None).expect("rebuild")
 }
 
 /// A producer with a session at the shard.

@@ -1,1 +1,294 @@
-//! (soon)
+//! What a shard remembers is rebuilt exactly, whatever became of the log meanwhile.
+
+use std::sync::Arc;
+
+use sdk_channel::conformance::{TestProducer, texts};
+use sdk_channel::{
+    ChannelOptions, DurableChannel, Rebuilt, Remembered, SealedLineage, Shard, lost_events,
+    rebuild, stop_lineage, totals_below,
+};
+use sdk_event::Lineage;
+use sdk_flow::{Channel as _, PutError, ReadError, Rejection};
+use sdk_wal::{FaultyStorage, Log, LogOptions, MemoryView, Storage as _, View};
+
+use crate::harness::{
+    LINEAGE, NOW_MS, by_hand, durable, lineage, log_options, open_log_by_hand, options, producer,
+};
+
+/// Opens the next lineage of the shard, with what was rebuilt.
+async fn reopen(log: &Log, channel: &ChannelOptions, to: Lineage, rebuilt: Rebuilt) -> Arc<Shard> {
+    let mut options = options(log, vec![channel.clone()]);
+    (options.lineage, options.checkpoint_bytes) = (to, 16 << 10);
+    Arc::new(Shard::open(options, rebuilt.remembered).await.expect("shard"))
+}
+
+/// Copy forward, append, seal below the tail, delete the view, restart.
+#[tokio::test]
+async fn the_table_is_rebuilt_exactly_behind_copies_and_a_seal_below_the_tail() {
+    let storage = FaultyStorage::new(3);
+    // Seven segments, so that half the quota is soon used and copying begins.
+    let log = open_log_by_hand(&storage, 14 * (64 << 10));
+    let channel = durable(0, "main", u64::MAX);
+    let nothing = Rebuilt {
+        remembered: Remembered::nothing(LINEAGE, None),
+        unreadable: Vec::new(),
+        exact: true,
+        records: 0,
+    };
+    let first = by_hand(&log, reopen(&log, &channel, LINEAGE, nothing)).await;
+    // A lineage of another flow holds a little of every segment: a stuck sink.
+    let other = Lineage { flow: 8, ..LINEAGE };
+    let mut other_options = options(&log, vec![durable(0, "other", u64::MAX)]);
+    other_options.lineage = other;
+    let stuck = Shard::open(other_options, Remembered::nothing(other, None));
+    let stuck = Arc::new(by_hand(&log, stuck).await.expect("shard"));
+    let test = async {
+        let mut stuck_words = producer(&stuck, 1).await;
+        let mut words: Vec<TestProducer> = Vec::new();
+        for number in 1..=5 {
+            words.push(producer(&first, number).await);
+        }
+        let word = "x".repeat(3000);
+        for round in 0..400u64 {
+            let words = &mut words[(round % 5) as usize];
+            first.put(words.block(&word)).await.expect("put");
+            if round % 20 == 0 {
+                stuck.put(stuck_words.block("stuck")).await.expect("put");
+            }
+            first.raise_floor(0, first.watermark());
+            log.drive();
+        }
+        // The last words of two producers are cut off by the seal.
+        let end = first.watermark();
+        let expected = first.inspect(|remembered| remembered.table.entries());
+        first.put(words[0].block("beyond the end")).await.expect("put");
+        first.put(words[3].block("this too")).await.expect("put");
+        (end, expected)
+    };
+    let (end, expected) = by_hand(&log, test).await;
+    first.end_at(end);
+    drop((first, stuck));
+    log.stop();
+    storage.kill();
+
+    // Another view: the old one is gone. Floors are said again by whoever knows.
+    let log = open_log_by_hand(&storage, 14 * (64 << 10));
+    let view: Arc<dyn View> = Arc::new(MemoryView::new());
+    let rebuilt = rebuild(&log, &[(LINEAGE, end)], lineage(2), Some(view)).expect("rebuild");
+    assert!(rebuilt.exact && rebuilt.unreadable.is_empty());
+    assert_eq!(rebuilt.remembered.table.entries(), expected);
+    let second = by_hand(&log, reopen(&log, &channel, lineage(2), rebuilt)).await;
+    let refused = TestProducer::continued(1, 81).block("too far");
+    let refused = by_hand(&log, second.put(refused)).await.expect_err("81 was beyond the end");
+    let expected = matches!(refused, PutError::Rejected { reason: Rejection::Expected(80) });
+    assert!(expected, "{refused:?}");
+}
+
+#[tokio::test]
+async fn retries_across_restarts_are_recognised_and_a_sealed_lineage_is_drained() {
+    let storage = FaultyStorage::new(5);
+    let channel = durable(0, "main", 1 << 20);
+    let mut sealed: Vec<(Lineage, u64)> = Vec::new();
+    let mut blocks = Vec::new();
+    for epoch in 1..=4 {
+        let log = open_log_by_hand(&storage, 64 << 20);
+        if epoch > 1 {
+            let before = lineage(epoch - 1);
+            let end = by_hand(&log, stop_lineage(&log, before, NOW_MS)).await.expect("stop");
+            let again = by_hand(&log, stop_lineage(&log, before, NOW_MS)).await.expect("stop");
+            assert_eq!(end, again, "a promise made before counts");
+            log.cut(before, end);
+            sealed.push((before, end));
+        }
+        let rebuilt = rebuild(&log, &sealed, lineage(epoch), None).expect("rebuild");
+        let shard = by_hand(&log, reopen(&log, &channel, lineage(epoch), rebuilt)).await;
+        let test = async {
+            for (number, block) in &blocks {
+                let known: &sdk_flow::Put = block;
+                let receipt = shard.put(known.clone()).await.expect("a repeat");
+                assert!(receipt.duplicate && receipt.lineage == lineage(*number));
+            }
+            let mut words = TestProducer::continued(1, 2 * (epoch - 1));
+            shard.open_session(words.session()).await.expect("session");
+            let block = words.block(&format!("{epoch}-a {epoch}-b"));
+            shard.put(block.clone()).await.expect("put");
+            blocks.push((epoch, block));
+        };
+        by_hand(&log, test).await;
+        drop(shard);
+        // The process is killed here, the machine in every other life.
+        match epoch % 2 {
+            0 => storage.power_cut(),
+            _ => storage.kill(),
+        }
+    }
+    let log = open_log_by_hand(&storage, 64 << 20);
+    let mut words = Vec::new();
+    for (lineage, end) in &sealed {
+        let open = SealedLineage::open(&log, *lineage, *end, &[(channel.clone(), 0)], true);
+        let open = Arc::new(open.expect("sealed"));
+        assert_eq!(open.totals().channel(0).put, 2);
+        assert!(channel.capacity.used() > 0);
+        let mut reader = open.reader(0, 0).expect("reader");
+        while let Some(batch) = reader.next(1 << 20).await.expect("read") {
+            words.extend(texts(&batch));
+            open.raise_floor(0, batch.to);
+        }
+        assert_eq!(reader.cursor(), *end);
+        assert!(open.is_delivered());
+    }
+    assert_eq!(words.join(" "), "1-a 1-b 2-a 2-b 3-a 3-b");
+    assert_eq!(channel.capacity.used(), 0, "what is delivered takes no room");
+}
+
+#[tokio::test]
+async fn room_is_counted_again_for_what_waits() {
+    let storage = FaultyStorage::new(5);
+    let log = open_log_by_hand(&storage, 64 << 20);
+    let channel = durable(0, "main", 1 << 20);
+    let shard = by_hand(
+        &log,
+        reopen(&log, &channel, LINEAGE, rebuild(&log, &[], LINEAGE, None).expect("new")),
+    )
+    .await;
+    let test = async {
+        let mut words = producer(&shard, 1).await;
+        for at in 0..10 {
+            shard.put(words.block("a b c")).await.expect("put");
+            if at == 4 {
+                shard.raise_floor(0, shard.watermark());
+            }
+        }
+    };
+    by_hand(&log, test).await;
+    let (used, end) = (channel.capacity.used(), shard.seal());
+    let floor = shard.floor(0).expect("floor");
+    drop(shard);
+    assert_eq!(channel.capacity.used(), 0);
+    let sealed = SealedLineage::open(&log, LINEAGE, end, &[(channel.clone(), floor)], true);
+    let sealed = sealed.expect("sealed");
+    assert_eq!(channel.capacity.used(), used);
+    sealed.raise_floor(0, end);
+    assert_eq!(channel.capacity.used(), 0);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_listed_by_id_counted_and_passed() {
+    let storage = FaultyStorage::new(5);
+    let no_cache = |storage: &FaultyStorage| {
+        let options = LogOptions {
+            threads: false,
+            cache_bytes: 0,
+            ..log_options(storage, Arc::new(MemoryView::new()))
+        };
+        Log::open(options).expect("log").0
+    };
+    let log = no_cache(&storage);
+    let channel = durable(0, "main", 1 << 20);
+    let mut options = options(&log, vec![channel.clone()]);
+    (options.recent_bytes, options.inline_reads) = (0, true);
+    let shard = Shard::open(options, Remembered::nothing(LINEAGE, None));
+    let shard = Arc::new(by_hand(&log, shard).await.expect("shard"));
+    let test = async {
+        let mut words = producer(&shard, 1).await;
+        let mut other = producer(&shard, 2).await.into(1);
+        let _ = &mut other;
+        for word in ["before", "flipped away", "behind"] {
+            shard.put(words.block(word)).await.expect("put");
+        }
+    };
+    by_hand(&log, test).await;
+    log.drive();
+    let end = shard.watermark();
+    let first = storage.list(std::path::Path::new("/log")).expect("list");
+    let first = first.iter().find(|file| file.name.ends_with(".segment")).expect("a segment");
+    let path = std::path::Path::new("/log").join(&first.name);
+    let contents = storage.contents(&path).expect("contents");
+    let at = contents.windows(7).position(|bytes| bytes == b"flipped").expect("it is there");
+    storage.flip(&path, at as u64, 4);
+
+    let mut reader = shard.reader(0, 0).expect("reader");
+    let mut words = Vec::new();
+    let mut lost = None;
+    while reader.cursor() < end {
+        match reader.next(1).await {
+            Ok(batch) => words.extend(texts(&batch.expect("not the end"))),
+            Err(ReadError::Lost { from, to }) => {
+                assert!(matches!(reader.next(1).await, Err(ReadError::Lost { .. })), "it stays");
+                lost = Some((from, to));
+                reader.seek(to);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(words, ["before", "behind"]);
+    let (from, to) = lost.expect("it is lost");
+    assert_eq!(to - from, 2);
+    let listed = log.quarantined();
+    let id = listed[0].identity.expect("it is listed by its id");
+    assert_eq!((id.sequence, listed[0].from, listed[0].to), (1, from, to));
+    assert_eq!(lost_events(&log, LINEAGE, 0, from, to, end).expect("count"), 2);
+    assert_eq!(lost_events(&log, LINEAGE, 1, from, to, end).expect("count"), 0);
+    assert_eq!(totals_below(&log, LINEAGE, end).expect("read").channel(0).put, 4);
+
+    // Admission still knows it: a retry is a repeat, not a new event.
+    let rebuilt = rebuild(&log, &[(LINEAGE, end)], lineage(2), None).expect("rebuild");
+    assert!(rebuilt.exact);
+    assert_eq!(rebuilt.unreadable.len(), 1);
+    let second = by_hand(&log, reopen(&log, &channel, lineage(2), rebuilt)).await;
+    let channel = DurableChannel::new(second, 0);
+    let retry = TestProducer::continued(1, 1).block("flipped away");
+    assert!(by_hand(&log, channel.put(retry)).await.expect("repeat").duplicate);
+}
+
+#[tokio::test]
+async fn a_rotten_checkpoint_is_replaced_by_the_one_before() {
+    let storage = FaultyStorage::new(9);
+    let log = open_log_by_hand(&storage, 64 << 20);
+    let mut options = options(&log, vec![durable(0, "main", u64::MAX)]);
+    options.checkpoint_bytes = 8 << 10;
+    let shard = Shard::open(options, Remembered::nothing(LINEAGE, None));
+    let shard = Arc::new(by_hand(&log, shard).await.expect("shard"));
+    let test = async {
+        for number in 1..=20 {
+            let mut words = producer(&shard, number).await;
+            for _ in 0..10 {
+                shard.put(words.block(&"x".repeat(500))).await.expect("put");
+                shard.raise_floor(0, shard.watermark());
+            }
+        }
+    };
+    by_hand(&log, test).await;
+    log.drive();
+    let expected = shard.inspect(|remembered| remembered.table.entries());
+    let end = shard.seal();
+    let whole = rebuild(&log, &[(LINEAGE, end)], lineage(2), None).expect("rebuild");
+    assert_eq!(whole.remembered.table.entries(), expected);
+    drop(shard);
+    log.stop();
+
+    // The last checkpoint there is: the last offset of a part in any segment.
+    let log = open_log_by_hand(&storage, 64 << 20);
+    let listed = log.listed(LINEAGE, sdk_channel::record::kind::CHECKPOINT);
+    let last = listed.iter().rfind(|part| part.first_offset < end).expect("a part");
+    let body = log.reader(LINEAGE, last.first_offset).next().expect("read").expect("part");
+    let body = body.body.to_bytes();
+    log.stop();
+    let dir = std::path::Path::new("/log");
+    let mut flipped = 0;
+    for file in storage.list(dir).expect("list") {
+        let path = dir.join(&file.name);
+        let contents = storage.contents(&path).expect("contents");
+        let at = contents.windows(body.len()).position(|bytes| bytes == body.as_ref());
+        if let Some(at) = at {
+            storage.flip(&path, at as u64 + 1, 0x10);
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 0);
+    let log = open_log_by_hand(&storage, 64 << 20);
+    let rebuilt = rebuild(&log, &[(LINEAGE, end)], lineage(2), None).expect("rebuild");
+    assert!(rebuilt.exact, "the one before is kept for this");
+    assert!(rebuilt.records > whole.records);
+    assert_eq!(rebuilt.remembered.table.entries(), expected);
+}

@@ -262,6 +262,33 @@ fn a_marker_that_has_vanished_stops_everything_until_it_is_back() {
     });
 }
 
+/// Under one token only the same rename is repeated: a file that is neither here nor there is built
+/// again by the next token, never by this one.
+#[test]
+fn a_file_lost_in_staging_is_built_again_under_a_fresh_token() {
+    run(async {
+        let rig = Rig::new();
+        let disk = MemoryDisk::new();
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        let test = async {
+            wait(&handle, "begin", |status| status.caught_up).await;
+            disk.refuse("/data/web/a", FsErrorKind::Other);
+            put(&rig, 0..5).await;
+            wait(&handle, "the other file", |status| status.totals.files == 1).await;
+            let staged = |path: &String| path.contains("/.staging/");
+            let lost: Vec<String> = disk.files().into_keys().filter(staged).collect();
+            let [lost] = &lost[..] else { panic!("{lost:?}") };
+            disk.uproot(lost);
+            disk.accept("/data/web/a");
+            let status = wait(&handle, "all", |status| status.floor == 10).await;
+            assert_eq!((status.totals.tokens, status.totals.rebuilt_files), (2, 1));
+        };
+        beside(drain, test).await;
+        assert_eq!(by_directory(&disk)["/data/web/a"], lines("a", 0..5));
+        assert_eq!(finals(&disk).len(), 2);
+    });
+}
+
 #[test]
 fn files_whose_events_are_lost_before_they_were_placed_are_given_up() {
     run(async {

@@ -39,6 +39,10 @@ impl<'a> Rework<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<(SmallVec<[Part; 1]>, Vec<Dropped>), Rejection> {
+        if let Some(fate) = self.common_fate() {
+            self.fates = vec![fate; self.block.header().count as usize];
+            return self.finish();
+        }
         for step in &self.processor.steps {
             step.interceptor.shared(&mut self.shared);
         }
@@ -60,6 +64,17 @@ impl<'a> Rework<'a> {
             self.pass(draft, &mut scratches)?;
         }
         self.finish()
+    }
+
+    /// What becomes of every event, if the headers that they share decide: then
+    /// nobody has to look at one.
+    fn common_fate(&self) -> Option<Fate> {
+        let header = self.processor.router.header()?;
+        if !self.processor.steps.is_empty() || self.block.has_own_headers() || header == TIMESTAMP {
+            return None;
+        }
+        let value = self.block.shared_header(header);
+        Some(self.processor.router.route(value).unwrap_or(DROPPED))
     }
 
     fn pass(&mut self, draft: &mut Draft<'a>, scratches: &mut [Scratch]) -> Result<(), Rejection> {
@@ -110,7 +125,10 @@ impl<'a> Rework<'a> {
     fn finish(mut self) -> Result<(SmallVec<[Part; 1]>, Vec<Dropped>), Rejection> {
         if self.copies.is_none() {
             let first = self.fates[0];
-            if first < DROPPED && self.fates.iter().all(|fate| *fate == first) {
+            if self.fates.iter().all(|fate| *fate == first) {
+                if first >= DROPPED {
+                    return Ok((SmallVec::new(), self.dropped()));
+                }
                 let part = self.part(first, Positions::All, self.block.clone());
                 return Ok((smallvec![part], Vec::new()));
             }

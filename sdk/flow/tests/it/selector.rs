@@ -67,6 +67,18 @@ fn a_value_with_only_optional_channels_goes_there() {
 }
 
 #[test]
+fn a_block_whose_shared_headers_decide_is_passed_on_as_it_is() {
+    let spec = json!({"multiplexing": {"header": "app", "mapping": {"shop": ["a"]}}});
+    let flow = Flow::new(spec, json!([]));
+    let before = block("[app=shop] x | y");
+    let put = flow.processor().process(before.clone(), None).unwrap();
+    assert!(std::ptr::eq(put.parts[0].block.bytes().as_ptr(), before.bytes().as_ptr()));
+    assert_eq!(flow.show(&put), "a 0:{app=shop} x | 1:{app=shop} y");
+    let put = flow.processor().process(block("[app=pub] x | y"), None).unwrap();
+    assert_eq!(flow.show(&put), "dropped 2 by selector:no mapping");
+}
+
+#[test]
 fn the_selector_sees_what_interceptors_set() {
     let selector = json!({"multiplexing": {
         "header": "level", "mapping": {"E": ["a"], "I": ["b"]}, "default": ["c"],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::Shared;
-use sdk_event::{Block, BlockBuilder, Codec, Event, PushError};
+use sdk_event::{Block, BlockBuilder, Codec, Event, Headers, PushError};
 use tokio::time::Instant;
 
 use super::delivery::{Delivery, Outcome};
@@ -13,6 +13,9 @@ use super::delivery::{Delivery, Outcome};
 /// Events that become one block.
 pub(super) struct Batch {
     builder: BlockBuilder,
+    /// What every block begins with.
+    headers: Headers,
+    generation: u64,
     codec: Codec,
     /// `None` while there is no event.
     filling: Option<Filling>,
@@ -37,8 +40,14 @@ pub(super) struct Sealed {
 }
 
 impl Batch {
-    pub(super) fn new(builder: BlockBuilder, codec: Codec) -> Batch {
-        Batch { builder, codec, filling: None }
+    /// Blocks of `builder`'s producer, which has its `headers` and no event yet.
+    pub(super) fn new(
+        builder: BlockBuilder,
+        headers: Headers,
+        generation: u64,
+        codec: Codec,
+    ) -> Batch {
+        Batch { builder, headers, generation, codec, filling: None }
     }
 
     /// Adds an event that holds `weight` of the window until the block is answered.
@@ -79,9 +88,18 @@ impl Batch {
         self.filling.as_ref().map(|filling| filling.since + linger)
     }
 
-    /// Ends the block, if there is one, and begins the next.
-    pub(super) fn seal(&mut self) -> Option<Sealed> {
+    /// Ends the block, if there is one, and begins the next, in `generation`.
+    pub(super) fn seal(&mut self, generation: u64) -> Option<Sealed> {
         let Filling { outcome, deadline, weight, .. } = self.filling.take()?;
-        Some(Sealed { block: self.builder.finish(self.codec), outcome, deadline, weight })
+        let block = self.builder.finish(self.codec);
+        if generation != self.generation {
+            self.generation = generation;
+            let header = block.header();
+            self.builder.reset(header.producer, generation, header.end_sequence());
+            for (key, value) in &self.headers {
+                self.builder.shared_header(key, value).expect("it was one before");
+            }
+        }
+        Some(Sealed { block, outcome, deadline, weight })
     }
 }

@@ -67,7 +67,7 @@ impl Default for ProducerBuilder {
     fn default() -> ProducerBuilder {
         ProducerBuilder {
             stream: StreamOptions {
-                on_expired: OnExpired::Renumber { resend_doubtful: false },
+                on_expired: OnExpired::NewGeneration { resend_doubtful: false },
                 ..StreamOptions::new(ProducerId([0; 16]), 1)
             },
             codec: Codec::None,
@@ -180,7 +180,7 @@ impl ProducerBuilder {
     /// delivery is [`DeliveryError::ProducerExpired`](crate::DeliveryError::ProducerExpired).
     #[must_use]
     pub fn resend_doubtful(mut self, resend: bool) -> Self {
-        self.stream.on_expired = OnExpired::Renumber { resend_doubtful: resend };
+        self.stream.on_expired = OnExpired::NewGeneration { resend_doubtful: resend };
         self
     }
 
@@ -216,7 +216,8 @@ impl ProducerBuilder {
     /// Outside a Tokio runtime.
     pub fn start(mut self) -> Result<Producer, BuildError> {
         let builder = self.finish()?;
-        Ok(Producer::new(self, builder))
+        let headers = std::mem::take(&mut self.headers).into_iter().collect();
+        Ok(Producer::new(self, builder, headers))
     }
 
     /// Starts the producer on a thread of its own, for programs without a runtime.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sdk_event::{BlockBuilder, Event, PushError};
+use sdk_event::{BlockBuilder, Event, Headers, PushError};
 use sdk_flow::Tasks;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -71,13 +71,18 @@ impl Producer {
         ProducerBuilder::default()
     }
 
-    pub(super) fn new(options: ProducerBuilder, builder: BlockBuilder) -> Producer {
+    pub(super) fn new(
+        options: ProducerBuilder,
+        builder: BlockBuilder,
+        headers: Headers,
+    ) -> Producer {
         let tasks = Tasks::new();
         let counters = Arc::new(Counters::default());
         let window_bytes = options.stream.window_bytes;
         let begun = Arc::new(Notify::new());
+        let batch = Batch::new(builder, headers, options.stream.generation, options.codec);
         let inner = Arc::new(Inner {
-            batch: Mutex::new(Some(Batch::new(builder, options.codec))),
+            batch: Mutex::new(Some(batch)),
             begun: Arc::clone(&begun),
             stream: BlockStream::with(options.stream, &tasks, Arc::clone(&counters)),
             window: Arc::new(Semaphore::new(window_bytes)),
@@ -266,7 +271,10 @@ impl Inner {
 
     /// Hands the block over, if there is one. The caller holds the lock, so blocks leave in order.
     fn seal(&self, batch: &mut Batch) {
-        let Some(Sealed { block, outcome, deadline, weight }) = batch.seal() else { return };
+        let generation = self.stream.generation();
+        let Some(Sealed { block, outcome, deadline, weight }) = batch.seal(generation) else {
+            return;
+        };
         let (window, failed) = (Arc::clone(&self.window), Arc::clone(&self.failed));
         let events = u64::from(block.header().count);
         let reply = Box::new(move |result: Result<_, _>| {

@@ -4,7 +4,7 @@ mod answers;
 mod sites;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::link::{Link, LinkError, goodbye};
 use super::window::{Message, Outgoing, Settled, Window};
-use super::{Command, Identity, StreamOptions, renumber};
+use super::{Command, Identity, StreamOptions, with_generation};
 use crate::breaker::Breaker;
 use crate::endpoint::Endpoint;
 use crate::error::DeliveryError;
@@ -46,8 +46,8 @@ pub(super) struct Driver {
     epoch_seen: u64,
     /// What stood in the way last.
     reason: Arc<str>,
-    /// The caller numbers its blocks as before a new generation was taken.
-    translates: bool,
+    /// The identity's, for callers to see.
+    generation: Arc<AtomicU64>,
     /// The producer is refused for good.
     dead: bool,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
@@ -101,6 +101,7 @@ impl Driver {
         options: StreamOptions,
         commands: mpsc::UnboundedReceiver<Command>,
         counters: Arc<Counters>,
+        generation: Arc<AtomicU64>,
     ) -> Driver {
         let site = |endpoint: &Endpoint| Site {
             endpoint: endpoint.clone(),
@@ -119,7 +120,7 @@ impl Driver {
             budget: Budget::new(&options.retry),
             epoch_seen: 0,
             reason: "no node was reached".into(),
-            translates: false,
+            generation,
             dead: false,
             flushes: Vec::new(),
             closing: None,
@@ -258,11 +259,11 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Block { block, deadline, reply } => {
-                let block = if self.translates {
-                    let Identity { producer, generation } = self.identity;
-                    renumber(&block, producer, generation, self.window.next())
-                } else {
-                    block
+                // The caller may not know of a new generation yet.
+                let generation = self.identity.generation;
+                let block = match block.header().generation == generation {
+                    true => block,
+                    false => with_generation(&block, generation),
                 };
                 if self.dead {
                     reply(Err(DeliveryError::ProducerExpired { perhaps_stored: false }));

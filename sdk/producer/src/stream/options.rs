@@ -27,9 +27,10 @@ pub enum OnExpired {
     /// Answer everything [`DeliveryError::ProducerExpired`](crate::DeliveryError::ProducerExpired)
     /// and end.
     Fail,
-    /// Take a new generation and number the events anew. What was never sent is sent under the new
-    /// ids; what may be stored is too if `resend_doubtful`, and may then be there twice.
-    Renumber {
+    /// Take a new generation, at random above the one before, in which the sequences go on. What was
+    /// never sent is sent in it; what may be stored is too if `resend_doubtful`, and may then be
+    /// there twice.
+    NewGeneration {
         /// Whether to risk duplicates rather than losses.
         resend_doubtful: bool,
     },

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sdk_event::Block;
 use tokio::time::Instant;
 
-use super::{Identity, Reply, Stored, renumber};
+use super::{Reply, Stored, with_generation};
 use crate::error::DeliveryError;
 
 /// Sequences in their order: blocks, and gaps where a block was given up.
@@ -368,26 +368,30 @@ impl Window {
         entries.into_iter().filter_map(fail).collect()
     }
 
-    /// Numbers what is left anew from 0, for `identity`. Doubtful blocks are given up unless
-    /// `resend_doubtful`.
-    pub(super) fn renumber(&mut self, identity: Identity, resend_doubtful: bool) -> Vec<Settled> {
-        let mut settled = Vec::new();
-        let entries = std::mem::take(&mut self.entries);
-        (self.next, self.unsent_from) = (0, 0);
-        for mut entry in entries {
+    /// Moves what is left into another generation, as if it had never been sent. Doubtful blocks are
+    /// given up unless `resend_doubtful`; also returns how many of their events are sent again.
+    pub(super) fn regenerate(
+        &mut self,
+        generation: u64,
+        resend_doubtful: bool,
+    ) -> (Vec<Settled>, u64) {
+        let (mut settled, mut resent) = (Vec::new(), 0);
+        for entry in &mut self.entries {
             let doubtful = entry.may_be_stored();
             if doubtful && !resend_doubtful {
                 let error = DeliveryError::ProducerExpired { perhaps_stored: true };
                 settled.extend(entry.settle(Err(error)));
-                continue;
             }
-            let (Some(block), Some(reply)) = (entry.block.take(), entry.reply.take()) else {
-                continue;
-            };
-            let block = renumber(&block, identity.producer, identity.generation, self.next);
-            assert!(self.push(block, entry.deadline, reply).is_ok(), "it begins at `next`");
+            if let Some(block) = &mut entry.block {
+                resent += if doubtful { u64::from(block.header().count) } else { 0 };
+                *block = with_generation(block, generation);
+            }
+            (entry.number, entry.sent_before, entry.doubtful) = (None, false, false);
         }
-        settled
+        // A new numbering may begin anywhere.
+        while self.entries.pop_front_if(|entry| entry.block.is_none()).is_some() {}
+        self.unsent_from = self.entries.front().map_or(self.next, |entry| entry.first);
+        (settled, resent)
     }
 
     fn pop_done(&mut self) {

@@ -198,8 +198,8 @@ async fn a_level_or_flow_that_is_not_there_rejects_and_says_so() {
 async fn a_forgotten_producer_fails_or_takes_a_new_generation() {
     for on_expired in [
         OnExpired::Fail,
-        OnExpired::Renumber { resend_doubtful: false },
-        OnExpired::Renumber { resend_doubtful: true },
+        OnExpired::NewGeneration { resend_doubtful: false },
+        OnExpired::NewGeneration { resend_doubtful: true },
     ] {
         let node = Node::start(Level::Local).await;
         let proxy = Proxy::to(node.address).await;
@@ -222,15 +222,17 @@ async fn a_forgotten_producer_fails_or_takes_a_new_generation() {
                 assert_eq!(doubtful, expired);
                 assert_eq!(unsent, Err(DeliveryError::ProducerExpired { perhaps_stored: false }));
             }
-            OnExpired::Renumber { resend_doubtful: false } => {
+            OnExpired::NewGeneration { resend_doubtful: false } => {
                 assert_eq!(doubtful, expired);
                 let first = unsent.expect("stored").first;
-                assert_eq!((first.generation, first.sequence), (2, 0));
+                assert_eq!((first.generation, first.sequence), (stream.generation(), 2));
+                assert!(first.generation > 1);
                 assert_eq!(node.twin.bodies(), ["a", "b", "c"]);
             }
-            OnExpired::Renumber { resend_doubtful: true } => {
-                assert_eq!(doubtful.expect("stored").first.generation, 2);
-                assert_eq!(unsent.expect("stored").first.sequence, 1);
+            OnExpired::NewGeneration { resend_doubtful: true } => {
+                assert_eq!(doubtful.expect("stored").first.generation, stream.generation());
+                assert_eq!(unsent.expect("stored").first.sequence, 2);
+                assert_eq!(stream.metrics().doubtful_resent_events, 1);
                 assert_eq!(node.twin.bodies(), ["a", "b", "b", "c"], "twice rather than never");
             }
         }

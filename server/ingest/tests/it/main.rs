@@ -12,5 +12,6 @@ mod producer;
 mod proxy;
 mod real;
 mod send;
+mod sink;
 mod speed;
 mod twin;

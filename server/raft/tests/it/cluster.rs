@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sdk_flow::{Entropy as _, ManualClock, SeededEntropy};
-use sdk_wal::FaultyStorage;
+use sdk_wal::{Fault, Faults, FaultyStorage};
 use server_cluster::codec::encode_snapshot;
 use server_cluster::{Command, NodeId, Reply};
 use server_raft::{
@@ -42,6 +42,8 @@ struct Cluster {
     stopped: BTreeMap<NodeId, FaultyStorage>,
     /// Nodes that reach nobody.
     cut: BTreeSet<NodeId>,
+    /// Nodes that stand still.
+    paused: BTreeSet<NodeId>,
     network: Arc<Network>,
     clock: Arc<ManualClock>,
     draw: SeededEntropy,
@@ -55,6 +57,7 @@ impl Cluster {
             members: BTreeMap::new(),
             stopped: BTreeMap::new(),
             cut: BTreeSet::new(),
+            paused: BTreeSet::new(),
             network: Arc::default(),
             clock: Arc::new(ManualClock::new(0)),
             draw: SeededEntropy::new(seed),
@@ -96,13 +99,23 @@ impl Cluster {
         for _ in 0..ticks {
             self.clock.advance(Duration::from_millis(100));
             for _ in 0..4 {
-                for member in self.members.values_mut() {
-                    member.driver.turn(Duration::ZERO).unwrap();
+                let mut down = Vec::new();
+                for (node, member) in &mut self.members {
+                    if self.paused.contains(node) {
+                        continue;
+                    }
+                    if let Err(fatal) = member.driver.turn(Duration::ZERO) {
+                        assert!(member.storage.is_down(), "{fatal}");
+                        down.push(*node);
+                    }
                 }
+                down.into_iter().for_each(|node| self.stop(node));
                 let messages = std::mem::take(&mut *self.network.messages.lock().unwrap());
                 for (from, to, message) in messages {
                     let lost = self.draw.below(1_000) < self.lost_permille;
-                    let cut = self.cut.contains(&from) || self.cut.contains(&to);
+                    let cut = [from, to]
+                        .iter()
+                        .any(|node| self.cut.contains(node) || self.paused.contains(node));
                     let Some(member) = self.members.get(&to).filter(|_| !lost && !cut) else {
                         continue;
                     };
@@ -115,7 +128,8 @@ impl Cluster {
     fn leader(&self) -> Option<NodeId> {
         let leads = |node: &&NodeId| {
             let status = self.members[node].handle.status().borrow().clone();
-            status.role == Role::Leader && !self.cut.contains(node)
+            let reached = !self.cut.contains(node) && !self.paused.contains(node);
+            status.role == Role::Leader && reached
         };
         self.members.keys().find(leads).copied()
     }
@@ -145,10 +159,11 @@ impl Cluster {
         self.members.values().map(|member| member.handle.read(encode_snapshot)).collect()
     }
 
+    /// Once nothing is in its way, the cluster agrees within half a minute.
     fn agree(&mut self) {
         self.lost_permille = 0;
         self.cut.clear();
-        for _ in 0..60 {
+        for _ in 0..30 {
             self.pass(10);
             let states = self.states();
             if self.leader().is_some() && states.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -231,6 +246,31 @@ fn a_leader_that_is_cut_off_answers_nothing_it_cannot_keep() {
 }
 
 #[test]
+fn a_leader_that_stood_still_does_not_take_anothers_entries_for_its_own() {
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    let first = cluster.elect();
+    cluster.propose(first, mark("kept")).unwrap();
+    cluster.cut.insert(first);
+    let mut lost: Vec<_> = (0..4)
+        .map(|at| cluster.members[&first].handle.submit(mark(&format!("lost-{at}"))).unwrap())
+        .collect();
+    cluster.pass(1);
+    // It wakes up in the belief that it leads, where its entries were replaced meanwhile.
+    cluster.cut.clear();
+    cluster.paused.insert(first);
+    let second = cluster.elect();
+    for at in 0..6 {
+        cluster.propose(second, mark(&format!("won-{at}"))).unwrap();
+    }
+    cluster.paused.clear();
+    cluster.agree();
+    for lost in &mut lost {
+        assert_eq!(answer(lost), Some(Err(ProposeError::Unknown)));
+    }
+    assert_eq!(cluster.marks(first), 7);
+}
+
+#[test]
 fn members_join_and_leave_and_leadership_moves() {
     let mut cluster = Cluster::new(4, &[1]);
     cluster.elect();
@@ -282,16 +322,24 @@ fn members_join_and_leave_and_leadership_moves() {
     cluster.agree();
 }
 
-/// Losses, crashes and cuts; whatever was answered is everywhere at the end.
-fn storm(seed: u64) {
+/// Losses, crashes and cuts; whatever was answered is everywhere at the end. Gives how much that was.
+fn storm(seed: u64) -> usize {
     let mut cluster = Cluster::new(seed, &[1, 2, 3]);
     let mut answered = Vec::new();
     let mut open = Vec::new();
     for round in 0..150 {
-        match cluster.draw.below(12) {
+        match cluster.draw.below(14) {
             0 if cluster.stopped.is_empty() => {
                 let node = 1 + cluster.draw.below(3);
                 cluster.stop(node);
+            }
+            // The power goes in the middle of something.
+            5 | 6 if cluster.stopped.is_empty() => {
+                let node = 1 + cluster.draw.below(3);
+                let storage = &cluster.members[&node].storage;
+                let at = storage.steps() + 1 + cluster.draw.below(12);
+                let at_step = Some((at, Fault::PowerCut));
+                storage.set_faults(Faults { at_step, ..Faults::default() });
             }
             1 => {
                 if let Some(node) = cluster.stopped.keys().next().copied() {
@@ -323,6 +371,9 @@ fn storm(seed: u64) {
             None => true,
         });
     }
+    for member in cluster.members.values() {
+        member.storage.set_faults(Faults::default());
+    }
     for node in cluster.stopped.keys().copied().collect::<Vec<_>>() {
         cluster.restart(node);
     }
@@ -331,14 +382,19 @@ fn storm(seed: u64) {
     for name in &answered {
         assert!(marks.contains_key(name), "{name} was answered and is gone");
     }
-    assert!(answered.len() > 20, "only {} were answered", answered.len());
+    answered.len()
 }
 
 #[test]
 fn nothing_answered_is_lost_in_a_storm() {
     let first = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
+    let mut answered = Vec::new();
     for seed in first.map_or(100..130, |seed: u64| seed..seed + 1) {
         let survived = std::panic::catch_unwind(|| storm(seed));
         assert!(survived.is_ok(), "failed with SEED={seed} (raft-rs draws its own timeouts)");
+        answered.extend(survived);
     }
+    // A storm may leave a cluster without a leader for most of its time, but not every storm.
+    let most = answered.iter().max();
+    assert!(most > Some(&20), "nothing was tried: {answered:?}");
 }

@@ -6,6 +6,8 @@ mod cluster;
 mod damage;
 mod faults;
 mod full;
+mod ledger;
 mod single;
 mod support;
 mod threads;
+mod votes;

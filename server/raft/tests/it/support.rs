@@ -27,14 +27,18 @@ pub(crate) fn setup() -> [Command; 3] {
         zone: String::new(),
         features: 1,
     };
+    [init.into(), up.into(), flow("web")]
+}
+
+/// Makes a flow of one shard, with one channel and one group.
+pub(crate) fn flow(name: &str) -> Command {
     let mut plan = Plan { shards: 1, ..Plan::default() };
     plan.channels.insert("main".to_owned(), true);
     plan.sinks.insert("null".to_owned(), 30_000);
     let group = PlannedGroup { channel: "main".to_owned(), sinks: vec!["null".to_owned()] };
     plan.groups.insert("out".to_owned(), group);
     let shards = vec![Opening { owner: 1, replicas: vec![1] }];
-    let create = CreateFlow { name: "web".to_owned(), spec: "{}".to_owned(), plan, shards };
-    [init.into(), up.into(), create.into()]
+    CreateFlow { name: name.to_owned(), spec: "{}".to_owned(), plan, shards }.into()
 }
 
 /// Counts how often it is applied: each time grants the next token.

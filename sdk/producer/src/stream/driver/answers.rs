@@ -1,13 +1,16 @@
 //! What an answer of the node means for what was sent.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proto::v1::{AppendResponse, Code, OpenSessionResponse};
 use sdk_event::EventId;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Driver, State, Up};
 use crate::error::{DeliveryError, Rejected};
+use crate::metrics::add;
 use crate::stream::window::{Subject, Window};
 use crate::stream::{Identity, OnExpired, OnRejected, Stored, wire};
 
@@ -181,14 +184,22 @@ impl Driver {
                     .fail_all(|perhaps_stored| DeliveryError::ProducerExpired { perhaps_stored });
                 self.settle_all(settled);
             }
-            OnExpired::Renumber { resend_doubtful } => {
-                self.identity.generation += 1;
+            OnExpired::NewGeneration { resend_doubtful } => {
+                // Far enough to have been taken by no process before that had these ids.
+                let step = 1 + self.options.entropy.below(1 << 32);
+                self.identity.generation = self.identity.generation.saturating_add(step);
                 let generation = self.identity.generation;
+                self.generation.store(generation, Ordering::Release);
                 info!(producer = %self.identity.producer, generation, "a new generation is taken");
-                self.translates = true;
                 self.options.sent = false;
-                let settled = self.window.renumber(self.identity, resend_doubtful);
+                let (settled, resent) = self.window.regenerate(generation, resend_doubtful);
+                add(&self.counters.doubtful_resent_events, resent);
                 self.settle_all(settled);
+                // A node that forgets at once must not be asked in a tight loop.
+                if self.failures > 0 {
+                    self.state = State::Waiting(Instant::now() + self.backoff());
+                }
+                self.failures = self.failures.saturating_add(1);
             }
         }
         self.show_links();

@@ -199,16 +199,19 @@ fn a_cut_tells_those_behind_and_begins_there_again() {
 }
 
 #[test]
-fn a_new_generation_numbers_what_is_left_from_zero() {
+fn a_new_generation_goes_on_with_what_was_never_sent() {
     let mut script = Script::new();
     assert!(script.push(0, 2, None) && script.push(2, 2, None));
     assert!(script.window.take_unsent().is_some());
     script.window.disconnected();
-    let identity = Identity { producer: PRODUCER, generation: 2 };
-    let settled = script.window.renumber(identity, false);
+    let (settled, resent) = script.window.regenerate(9, false);
     script.settle(settled);
-    assert_eq!(script.told(), "0 other");
-    assert_eq!(script.window.lowest(), (0, false));
-    assert_eq!(script.send_all(), "0");
-    assert_eq!(script.window.next(), 2);
+    assert_eq!((script.told().as_str(), resent), ("0 other", 0));
+    assert_eq!(script.window.lowest(), (2, false));
+    assert_eq!(script.send_all(), "2");
+    script.window.disconnected();
+    let (settled, resent) = script.window.regenerate(20, true);
+    assert_eq!((settled.len(), resent), (0, 2));
+    assert_eq!(script.send_all(), "2");
+    assert_eq!(script.window.next(), 4);
 }

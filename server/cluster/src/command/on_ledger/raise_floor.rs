@@ -19,13 +19,14 @@ pub struct RaiseFloor {
     pub stored: u64,
     /// Events in `[from, to)` that a sink without files has delivered.
     pub delivered: u64,
-    /// Events in `[from, to)` that no sink gets.
+    /// Events in `[from, to)` that no sink gets. Lost are *offsets* here: how many of them were
+    /// events of this channel its running totals tell, so at most what they leave is booked.
     pub drops: Drops,
 }
 
 impl RaiseFloor {
     pub(super) fn apply(self, ledger: &mut Ledger, context: &Context<'_>) -> LedgerReply {
-        let RaiseFloor { from, to, stored, delivered, drops } = self;
+        let RaiseFloor { from, to, stored, delivered, mut drops } = self;
         let floor = ledger.floor;
         if from != floor {
             return Err(Refusal::Floor { floor });
@@ -46,12 +47,13 @@ impl RaiseFloor {
         let Some(passed) = passed else {
             return Err(Refusal::Invalid("the running total does not fit the range".to_owned()));
         };
-        if drops.dropped().saturating_add(drops.lost).saturating_add(delivered) > passed {
+        let Some(left) = passed.checked_sub(drops.dropped().saturating_add(delivered)) else {
             return Err(Refusal::Invalid("more events than the range has".to_owned()));
-        }
+        };
         if drops.lost > 0 && drops.lost > (context.lost)(from, to) {
             return Err(Refusal::NotLost);
         }
+        drops.lost = drops.lost.min(left);
         let open = ledger.buckets.values().filter_map(|bucket| bucket.first_unpinned()).min();
         if let Some(first) = open
             && first < to
