@@ -14,6 +14,9 @@ use crate::metrics::SinkMetrics;
 use crate::roll::RollPolicy;
 use crate::serializer::Serializer;
 
+/// How often somebody looks whether the root can still be written to.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Directories known to be there are remembered up to this number.
 const KNOWN_DIRECTORIES_MAX: usize = 4096;
 
@@ -37,6 +40,14 @@ pub struct FileSink {
     finishing: Arc<Semaphore>,
     new_directories: Mutex<Rate>,
     directories: Mutex<HashSet<String>>,
+    health: Mutex<Health>,
+}
+
+/// What the last look at the root has shown. One drain looks for all.
+#[derive(Debug, Default)]
+struct Health {
+    next_look: Duration,
+    warning: Option<String>,
 }
 
 /// Which sink it is.
@@ -93,6 +104,7 @@ impl FileSink {
             finishing: Arc::new(Semaphore::new(finishing)),
             new_directories: Mutex::new(Rate::per_minute(spec.new_directories_per_minute)),
             directories: Mutex::default(),
+            health: Mutex::default(),
         })
     }
 
@@ -154,6 +166,26 @@ impl FileSink {
 
     pub(crate) fn finishing(&self) -> &Arc<Semaphore> {
         &self.finishing
+    }
+
+    /// Why nothing new can be made in the root, though files may still go to directories that are
+    /// there.
+    pub fn warning(&self) -> Option<String> {
+        self.health.lock().expect("no panic while the lock is held").warning.clone()
+    }
+
+    pub(crate) fn set_warning(&self, warning: Option<String>) {
+        self.health.lock().expect("no panic while the lock is held").warning = warning;
+    }
+
+    /// Whether it is time for a look at the root; then the caller is the one who looks.
+    pub(crate) fn take_look(&self, now: Duration) -> bool {
+        let mut health = self.health.lock().expect("no panic while the lock is held");
+        let due = now >= health.next_look;
+        if due {
+            health.next_look = now + LOOK_INTERVAL;
+        }
+        due
     }
 
     /// Takes the right to make one directory, or says how long to wait for it.

@@ -9,9 +9,11 @@ use crate::flush::DirectoryEntry;
 use crate::index::{Index, Segment};
 use crate::quarantine::Quarantined;
 use crate::queue::Pending;
+use crate::reader::can_read;
 use crate::recovery::last_flush;
 use crate::segment::FIRST_FLUSH_AT;
 use crate::walk::{Flush, Found, SegmentFile, Walk};
+use sdk_event::Lineage;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -104,13 +106,7 @@ fn copy_flush(
 ) -> io::Result<bool> {
     for (at, entry) in flush.directory.places() {
         let (lineage, offset) = (&entry.lineage, entry.first_offset);
-        // What a copy that was broken off has brought forward need not go again.
-        let stands_later = || {
-            core.index()
-                .find(lineage, offset, u64::MAX)
-                .is_some_and(|found| found.segment > segment.number)
-        };
-        if !is_needed(core, entry, runs) || stands_later() {
+        if !is_needed(core, entry, runs) || stands_later(core, segment.number, lineage, offset)? {
             continue;
         }
         let Some((header, body)) = segment.record(at, entry)? else {
@@ -133,6 +129,16 @@ fn copy_flush(
         });
     }
     Ok(true)
+}
+
+/// Whether a copy that was broken off has brought a record forward: then it need not go again. Only if that can be
+/// read, for the one here goes with its segment.
+fn stands_later(core: &Core, segment: u64, lineage: &Lineage, offset: u64) -> io::Result<bool> {
+    let found = core.index().find(lineage, offset, u64::MAX);
+    match found.filter(|found| found.segment > segment) {
+        Some(found) => can_read(core, lineage, found, offset),
+        None => Ok(false),
+    }
 }
 
 fn is_needed(core: &Core, entry: &DirectoryEntry, runs: &[Run]) -> bool {

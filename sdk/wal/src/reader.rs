@@ -5,6 +5,7 @@ mod place;
 use crate::core::Core;
 use crate::entry::LogRecord;
 use crate::error::LogReadError;
+use crate::index::Found;
 use crate::quarantine::Quarantined;
 use place::{Place, Taken};
 use sdk_event::Lineage;
@@ -196,4 +197,16 @@ impl LogReader {
         let next = index.next_offset(&self.lineage, self.cursor).unwrap_or(end);
         LogReadError::Missing { from: self.cursor, next: next.min(end) }
     }
+}
+
+/// Whether the record that holds an offset can be read where it was found.
+pub(crate) fn can_read(
+    core: &Core,
+    lineage: &Lineage,
+    found: Found,
+    offset: u64,
+) -> io::Result<bool> {
+    let Some(mut place) = Place::open(core, *lineage, found, offset)? else { return Ok(false) };
+    let mut records = VecDeque::new();
+    Ok(matches!(place.take(offset, 1, &mut records)?, Taken::Records))
 }

@@ -36,6 +36,7 @@ impl Session {
             self.dirty.insert(number);
         }
         self.raise_members();
+        self.look_at_roots();
         self.choose();
         if self.caught_up && self.stop_by.is_none() {
             let wall_ms = self.shared.options.clock.wall_ms();

@@ -41,6 +41,10 @@ pub(crate) enum Done {
         raised: Raised,
         progress: Progress,
     },
+    Looked {
+        member: usize,
+        result: Result<(), Failure>,
+    },
     Swept {
         left: Vec<(u64, Root)>,
     },
@@ -84,6 +88,7 @@ impl Session {
                 self.answered(answered);
             }
             Done::Raised { member, raised, progress } => self.raised(member, raised, progress),
+            Done::Looked { member, result } => self.looked(member, result),
             Done::Swept { left } => self.foreign_swept(left),
             Done::Discarded => (),
         }
@@ -350,6 +355,24 @@ impl Session {
             Raised::Ledger(error) => {
                 known.state = MemberState::Out(now + pause(0, most));
                 self.ledger_failed(error);
+            }
+        }
+    }
+
+    /// A look at a root that works so far. What has its directory goes on whatever it shows; the
+    /// operator learns of it before a new directory is wanted.
+    fn looked(&mut self, member: usize, result: Result<(), Failure>) {
+        let sink = &self.members[member].sink;
+        match result {
+            Ok(()) => sink.set_warning(None),
+            Err(Failure::Fenced) => self.end_fresh("the staging directory is gone"),
+            Err(Failure::Sink(error) | Failure::Path(error) | Failure::File(error)) => {
+                sink.metrics().failures.inc();
+                if sink.warning().is_none() {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(sink = &**sink.name(), error, "nothing new can be made in the root");
+                }
+                sink.set_warning(Some(describe(&error)));
             }
         }
     }

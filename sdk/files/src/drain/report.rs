@@ -89,7 +89,13 @@ impl Session {
         if oldest < i64::MAX {
             status.oldest_pending_put_ms = Some(oldest);
         }
-        status.degraded = degraded(&status);
+        status.degraded = degraded(&status).or_else(|| {
+            self.members.iter().find_map(|member| {
+                let warning = member.sink.warning()?;
+                let name = member.sink.name();
+                Some(format!("sink {name} can make nothing new in its root: {warning}"))
+            })
+        });
         status
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bucket::Table;
 use super::ledger::Call;
-use super::member::{Progress, raise, sweep_foreign};
+use super::member::{Progress, probe, raise, sweep_foreign};
 use super::outcome::Done;
 use super::shared::{Preference, Shared};
 use super::stream::Pool;
@@ -372,6 +372,19 @@ impl Session {
                 let (raised, progress) = raise(shared, index, progress).await;
                 Done::Raised { member: index, raised, progress }
             }));
+        }
+    }
+
+    /// Looks at the roots of members that work, now and then.
+    pub(super) fn look_at_roots(&mut self) {
+        let now = self.now();
+        for index in 0..self.members.len() {
+            if self.is_up(index) && self.members[index].sink.take_look(now) {
+                let shared = Arc::clone(&self.shared);
+                self.jobs.push(Box::pin(async move {
+                    Done::Looked { member: index, result: probe(&shared, index).await }
+                }));
+            }
         }
     }
 

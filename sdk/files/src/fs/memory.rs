@@ -29,6 +29,8 @@ struct State {
     files_made: u64,
     /// Below these paths nothing can be changed, for this reason.
     refused: Vec<(String, FsErrorKind)>,
+    /// In these directories no name can be made or taken away, for this reason.
+    refused_new: Vec<(String, FsErrorKind)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +85,17 @@ impl MemoryDisk {
         self.lock().refused.push((path.to_owned(), kind));
     }
 
-    /// Ends every [`MemoryDisk::refuse`] of `path`.
+    /// Refuses every change of the names in a directory, but not below them, like a directory that
+    /// is immutable.
+    pub fn refuse_new(&self, directory: &str, kind: FsErrorKind) {
+        self.lock().refused_new.push((directory.to_owned(), kind));
+    }
+
+    /// Ends every [`MemoryDisk::refuse`] and [`MemoryDisk::refuse_new`] of `path`.
     pub fn accept(&self, path: &str) {
-        self.lock().refused.retain(|(refused, _)| refused != path);
+        let mut state = self.lock();
+        state.refused.retain(|(refused, _)| refused != path);
+        state.refused_new.retain(|(refused, _)| refused != path);
     }
 
     /// A power cut: of every name and byte that was not made durable, any part may be gone.
@@ -150,7 +160,10 @@ impl State {
             path.strip_prefix(root.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.refused.iter().find(below).map_or(Ok(()), |(_, kind)| Err(*kind))
+        let here = |(directory, _): &&(String, FsErrorKind)| parent(path) == directory;
+        let refused = self.refused.iter().find(below);
+        let refused = refused.or_else(|| self.refused_new.iter().find(here));
+        refused.map_or(Ok(()), |(_, kind)| Err(*kind))
     }
 
     fn mkdirs(&mut self, path: &str) -> Outcome<()> {

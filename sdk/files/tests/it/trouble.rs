@@ -323,3 +323,27 @@ fn files_whose_events_are_lost_before_they_were_placed_are_given_up() {
         assert_eq!(by_directory(disk.disk())["/data/web/a"], lines("a", 5..6));
     });
 }
+
+/// Nothing new can be made in the root, but what is wanted is there already: that is said, and the
+/// rest goes on.
+#[test]
+fn a_root_where_nothing_new_can_be_made_is_told_in_time() {
+    run(async {
+        let rig = Rig::new();
+        let disk = MemoryDisk::new();
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        let test = async {
+            put(&rig, 0..5).await;
+            wait(&handle, "first files", |status| status.floor == 10).await;
+            disk.refuse_new("/data/web", FsErrorKind::Permission);
+            let status = wait(&handle, "told", |status| status.degraded.is_some()).await;
+            let reason = status.degraded.unwrap();
+            assert!(reason.starts_with("sink sink1 can make nothing new in its root"), "{reason}");
+            put(&rig, 5..6).await;
+            wait(&handle, "next files", |status| status.floor == 12).await;
+            disk.accept("/data/web");
+            wait(&handle, "healed", |status| status.degraded.is_none()).await;
+        };
+        beside(drain, test).await;
+    });
+}

@@ -39,7 +39,8 @@ fn batch(blocks: impl IntoIterator<Item = Block>) -> Batch {
     let stored = blocks.into_iter().map(|block| {
         let (first_offset, count) = (to, block.header().count);
         to += u64::from(count);
-        Stored { first_offset, count, put_time_ms: 1, parts: smallvec![(Positions::All, block)] }
+        let parts = smallvec![(Positions::All, block)];
+        Stored { first_offset, count, put_time_ms: 1, parts, dropped: Vec::new() }
     });
     let stored = stored.collect();
     Batch { lineage: LINEAGE, from: 0, to, stored }
@@ -135,7 +136,8 @@ async fn a_put_that_was_split_goes_out_in_order() {
         (Positions::Some(positions.into()), whole.thin(positions).expect("not empty"))
     };
     let parts = smallvec![part(&[0, 2]), part(&[1, 3])];
-    let stored = vec![Stored { first_offset: 0, count: 4, put_time_ms: 1, parts }];
+    let stored =
+        vec![Stored { first_offset: 0, count: 4, put_time_ms: 1, parts, dropped: Vec::new() }];
     let split = Batch { lineage: LINEAGE, from: 0, to: 4, stored };
     in_time(sink.deliver(&split)).await.expect("delivered");
     assert_eq!(node.twin.bodies(), ["a", "b", "c", "d"]);
