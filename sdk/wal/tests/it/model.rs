@@ -297,6 +297,14 @@ fn what_is_acknowledged_is_kept_in_order_whatever_the_disk_does() {
     seeds::run("model", 1200, one_history);
 }
 
+/// 5933: of two copies of a record one was flipped, and the good one was freed without being copied again.
+#[test]
+fn histories_that_failed_once() {
+    for seed in [5, 522, 1704, 2631, 5933] {
+        one_history(seed);
+    }
+}
+
 #[test]
 fn the_power_goes_at_every_step_of_a_short_life() {
     let life = |storage: &FaultyStorage, model: &mut Model, rng: &mut Rng| -> Option<()> {
