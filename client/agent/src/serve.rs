@@ -59,8 +59,8 @@ async fn connection(
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
-    match stop.run_until_cancelled(timeout(CONNECTION_TIMEOUT, served)).await {
-        Some(Ok(Err(error))) => debug!(error, "a connection ended badly"),
-        Some(Ok(Ok(()))) | Some(Err(_)) | None => (),
+    let ended = stop.run_until_cancelled(timeout(CONNECTION_TIMEOUT, served)).await;
+    if let Some(Ok(Err(error))) = ended {
+        debug!(error, "a connection ended badly");
     }
 }
