@@ -1,5 +1,10 @@
 //! The view on sled: right whatever its directory holds, since it is never believed.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "plays what may happen to a directory while the node is down"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 
