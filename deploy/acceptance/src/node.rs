@@ -60,6 +60,15 @@ impl Node {
         self.data_dir().join("files").join("default")
     }
 
+    /// Puts a file where the directory of the sinks must be, before the node's first start: nothing
+    /// drains until that file, whose path this is, has been removed.
+    pub fn with_stuck_sinks(&self) -> PathBuf {
+        let files = self.data_dir().join("files");
+        std::fs::create_dir_all(self.data_dir()).expect("make the data directory");
+        std::fs::write(&files, b"").expect("write");
+        files
+    }
+
     /// The ingest endpoint.
     pub fn ingest(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])

@@ -42,10 +42,7 @@ impl Drop for Image {
 fn node_on(data: &Path, log: &str) -> Node {
     let quick = quick_roll();
     let config = format!("[node.log]\n{log}\n{}", quick.config.expect("a configuration"));
-    let mut node =
-        Node::new(NodeOptions { config: Some(config), data_dir: Some(data.join("data")), ..quick });
-    node.start();
-    node
+    Node::new(NodeOptions { config: Some(config), data_dir: Some(data.join("data")), ..quick })
 }
 
 /// Puts more than fits while the sinks are stuck, and gives the space back.
@@ -102,8 +99,9 @@ fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
 #[test]
 fn a_full_disk_refuses_and_recovers_without_a_restart() {
     let Some(image) = Image::new(512) else { return };
-    let node =
+    let mut node =
         node_on(&image.mounted, "quota = \"256MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
+    node.start();
     // Something else on the disk takes what is left.
     let blocker = image.mounted.join("blocker");
     let file = std::fs::File::create(&blocker).expect("create");
@@ -120,11 +118,9 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
 #[test]
 fn a_full_quota_refuses_and_recovers_without_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
-    let node =
+    let mut node =
         node_on(folder.path(), "quota = \"64MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
-    let files = node.data_dir().join("files");
-    // A file where the sink's directory must be: nothing drains until it has gone.
-    drop(std::fs::remove_dir_all(&files));
-    std::fs::write(&files, b"").expect("write");
+    let files = node.with_stuck_sinks();
+    node.start();
     overflows_and_recovers(&node, Some(&files));
 }

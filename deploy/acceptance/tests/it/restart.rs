@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_backlog_does_not_slow_the_start() {
     let mut node = Node::new(quick_roll());
+    let files = node.with_stuck_sinks();
     node.start();
-    let files = node.data_dir().join("files");
-    drop(std::fs::remove_dir_all(&files));
-    std::fs::write(&files, b"").expect("write");
     let seconds = if full() { "60" } else { "5" };
     node.loadtest(&[
         "run",
