@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bucket::{Slot, Stage};
-use super::build::{BUILD_BYTES_MAX, Build, Elsewhere, build};
+use super::build::{BUILD_BYTES_MAX, Build, build};
 use super::outcome::Done;
 use super::place::{Place, PlaceFile, place};
 use super::session::{MemberState, Session};
@@ -109,9 +109,8 @@ impl Session {
         while self.builds_running < BUILDS_MAX && !self.to_build.is_empty() {
             let mut work: Vec<Build> = Vec::new();
             let mut bytes = 0;
-            let elsewhere = if self.group_of_one() { Arc::default() } else { self.elsewhere() };
             while let Some(number) = self.to_build.pop_first() {
-                let full = self.collect_builds(number, &elsewhere, &mut work, &mut bytes);
+                let full = self.collect_builds(number, &mut work, &mut bytes);
                 if full {
                     self.to_build.insert(number);
                     break;
@@ -127,13 +126,7 @@ impl Session {
     }
 
     /// Adds a bucket's cold files to `work`. True if there was no room for all.
-    fn collect_builds(
-        &mut self,
-        number: u32,
-        elsewhere: &Arc<Elsewhere>,
-        work: &mut Vec<Build>,
-        bytes: &mut u64,
-    ) -> bool {
+    fn collect_builds(&mut self, number: u32, work: &mut Vec<Build>, bytes: &mut u64) -> bool {
         let now = self.now();
         let Some(bucket) = self.table.get(number) else { return false };
         let member = bucket.member;
@@ -158,9 +151,6 @@ impl Session {
             *bytes += size;
             segment.stage = Stage::Building;
             self.next_id += 1;
-            // What the ledger has, it has with its events; anything else leaves to the others what
-            // they have recorded.
-            let first_guess = segment.announced() && segment.guess == 0;
             work.push(Build {
                 bucket: number,
                 segment: segment.id,
@@ -173,20 +163,9 @@ impl Session {
                 spans: segment.spans.clone(),
                 limit: (segment.hole && !segment.announced()).then_some(policy),
                 path: format!("{staging}/{:010}", self.next_id),
-                elsewhere: if first_guess { Arc::default() } else { Arc::clone(elsewhere) },
             });
         }
         false
-    }
-
-    fn elsewhere(&self) -> Arc<Elsewhere> {
-        let buckets = self.table.iter().filter(|(_, bucket)| !bucket.recorded.is_empty());
-        let recorded = buckets.map(|(_, bucket)| {
-            let key = &bucket.key;
-            let key = (bucket.member, key.directory.clone(), key.prefix.clone());
-            (key, bucket.recorded.clone())
-        });
-        Arc::new(Elsewhere { recorded: recorded.collect() })
     }
 
     fn start_places(&mut self) {

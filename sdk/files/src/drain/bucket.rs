@@ -49,7 +49,8 @@ pub(crate) struct Quarantine {
     pub(crate) told: bool,
 }
 
-/// The events of one file.
+/// The events of one file: all of the bucket's from `first` to `last`, so that it can be built from
+/// the log whatever else has become of the range.
 pub(crate) struct Segment {
     /// Unique under the token.
     pub(crate) id: u64,
@@ -72,8 +73,6 @@ pub(crate) struct Segment {
     pub(crate) attempts: Vec<Attempt>,
     /// Failures in a row of the present step.
     pub(crate) tries: u32,
-    /// Which guess at the range's content the next build makes: see `build`.
-    pub(crate) guess: u8,
     /// When the present step may be tried again, on the monotonic clock.
     pub(crate) retry_at: Duration,
     pub(crate) stage: Stage,

@@ -11,7 +11,7 @@ use sdk_flow::{ChannelReader, ReadError, Stored};
 
 use super::failure::{self, Failure};
 use super::shared::Shared;
-use super::spans::{Recorded, Spans};
+use super::spans::Spans;
 use crate::codec::Codec;
 use crate::fs::FsError;
 use crate::layout::{DEAD_PREFIX, DeadReason, Place, Placer};
@@ -34,22 +34,13 @@ pub(crate) struct Build {
     pub(crate) prefix: String,
     pub(crate) serializer: Serializer,
     pub(crate) codec: Codec,
-    /// Events of the bucket in this range, and no others.
+    /// All events of the bucket in this range, and no others.
     pub(crate) span: Span,
     pub(crate) spans: Spans,
     /// Where to stop early; `None`: the range is given.
     pub(crate) limit: Option<RollPolicy>,
     /// Where to write it.
     pub(crate) path: String,
-    /// What else, in a group of several, may have taken events of the range.
-    pub(crate) elsewhere: Arc<Elsewhere>,
-}
-
-/// Ranges recorded for buckets at the sinks of a group.
-#[derive(Debug, Default)]
-pub(crate) struct Elsewhere {
-    /// By member, directory and prefix.
-    pub(crate) recorded: HashMap<(usize, String, String), Recorded>,
 }
 
 /// A file that was built.
@@ -289,7 +280,6 @@ struct Pass {
     /// By number: the items of that key.
     items: Vec<Vec<usize>>,
     scratch: String,
-    elsewhere: bool,
 }
 
 impl Pass {
@@ -304,7 +294,6 @@ impl Pass {
             numbers: HashMap::new(),
             items: Vec::new(),
             scratch: String::new(),
-            elsewhere: items.iter().any(|item| !item.work.elsewhere.recorded.is_empty()),
         };
         for (index, item) in items.iter().enumerate() {
             let Build { member, directory, prefix, .. } = &item.work;
@@ -344,37 +333,10 @@ impl Pass {
                 // Ranges of one bucket do not overlap: at most one item wants it.
                 let wants = |index: &&usize| items[**index].wants(offset);
                 let Some(index) = lists[number].iter().find(wants).copied() else { continue };
-                let item = &mut items[index];
-                if self.elsewhere && taken_elsewhere(&mut self.placers, item, offset, &event) {
-                    continue;
-                }
-                item.take(offset, &event, reason);
+                items[index].take(offset, &event, reason);
             }
         }
     }
-}
-
-/// Whether a range recorded at another sink of the group has the event.
-fn taken_elsewhere(placers: &mut [Placer], item: &Item, offset: u64, event: &EventRef<'_>) -> bool {
-    let own = item.work.member;
-    let elsewhere = &item.work.elsewhere.recorded;
-    placers.iter_mut().enumerate().filter(|(member, _)| *member != own).any(|(member, placer)| {
-        let mut found = (String::new(), String::new());
-        placer.forget();
-        let place = placer.place(event, |directory, prefix| {
-            found = (directory.to_owned(), prefix.to_owned());
-            0
-        });
-        let (directory, prefix) = match place {
-            Place::Bucket(_) => found,
-            Place::Dead(_) => {
-                let prefix = DEAD_PREFIX.to_owned();
-                (placer.layout().dead_directory(placer.put_time_ms()), prefix)
-            }
-        };
-        let recorded = elsewhere.get(&(member, directory, prefix));
-        recorded.is_some_and(|recorded| recorded.contains(offset))
-    })
 }
 
 fn number_of(key: &str, numbers: &mut HashMap<String, u32>, items: &mut Vec<Vec<usize>>) -> usize {

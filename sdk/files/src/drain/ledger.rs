@@ -129,6 +129,7 @@ impl Session {
 
     fn next_intents(&mut self) -> Option<Call> {
         let names = self.shared.options.names;
+        let barriers = self.barriers();
         let mut intents = Vec::new();
         let mut bytes = 0;
         let mut again = Vec::new();
@@ -138,11 +139,16 @@ impl Session {
         {
             let Some(bucket) = self.table.get(number) else { continue };
             let quarantined = bucket.quarantine.is_some();
+            let barrier = barriers.get(bucket.member).copied().unwrap_or(u64::MAX);
             let mut previous_end = bucket.end;
             let mut accepted = true;
             for segment in &mut bucket.rolled {
                 let supersedes = segment.announced();
-                let wanted = supersedes || (accepted && !quarantined);
+                let free = supersedes || segment.hole || segment.first < barrier;
+                if !free && matches!(segment.stage, Stage::Staged(_)) {
+                    again.push(number);
+                }
+                let wanted = supersedes || (accepted && !quarantined && free);
                 if !matches!(segment.stage, Stage::Staged(_)) || !wanted {
                     accepted &= supersedes;
                     continue;
@@ -177,8 +183,40 @@ impl Session {
         (!intents.is_empty()).then_some(Call::Announce(intents))
     }
 
+    /// By member: the first offset that some other member has and has not announced. Only below it
+    /// may the member announce anything: if the other fails, what it has not announced is read again
+    /// and may come to this one, whose ranges must ascend. Empty in a group of one.
+    fn barriers(&self) -> Vec<u64> {
+        if self.group_of_one() {
+            return Vec::new();
+        }
+        let mut first = vec![u64::MAX; self.members.len()];
+        for (_, bucket) in self.table.iter() {
+            let open = bucket.segments().filter(|segment| !segment.announced() && !segment.hole);
+            if let Some(lowest) = open.map(|segment| segment.first).min() {
+                first[bucket.member] = first[bucket.member].min(lowest);
+            }
+        }
+        let others = |member: usize| {
+            let others = first.iter().enumerate().filter(move |(other, _)| *other != member);
+            others.map(|(_, lowest)| *lowest).min().unwrap_or(u64::MAX)
+        };
+        (0..first.len()).map(others).collect()
+    }
+
     /// Lets the floor pass the next file that waits for something outside.
     fn next_pin(&mut self) -> Option<Call> {
+        if self.to_pin.is_empty() {
+            return None;
+        }
+        let barriers = self.barriers();
+        let mut again = Vec::new();
+        let pin = self.next_pin_below(&barriers, &mut again);
+        self.to_pin.extend(again);
+        pin
+    }
+
+    fn next_pin_below(&mut self, barriers: &[u64], again: &mut Vec<u32>) -> Option<Call> {
         let group_of_one = self.group_of_one();
         while let Some(number) = self.to_pin.pop_first() {
             let Some(bucket) = self.table.get(number) else { continue };
@@ -194,7 +232,12 @@ impl Session {
             let Some(segment) = next else { continue };
             // What has no Intent becomes a hole only if its bucket is the trouble; in a group it
             // goes to another sink instead.
+            let barrier = barriers.get(member).copied().unwrap_or(u64::MAX);
             let may_be_hole = quarantined && segment.is_at_rest();
+            if may_be_hole && !segment.announced() && segment.first >= barrier {
+                again.push(number);
+                continue;
+            }
             if segment.pinning || !(segment.announced() || may_be_hole) {
                 continue;
             }

@@ -54,9 +54,6 @@ pub(crate) enum Done {
 /// The pause after a failure that quarantines a bucket, before doubling.
 const QUARANTINE_TRIES: u32 = 5;
 
-/// The guesses at the content of a range that was announced in a group of several sinks.
-const GUESSES: u8 = 2;
-
 impl Session {
     pub(super) fn apply(&mut self, done: Done) {
         match done {
@@ -197,7 +194,6 @@ impl Session {
 
     /// A range did not give the events it had.
     fn not_as_it_was(&mut self, bucket: u32, id: u64, events: u64, lost: bool) {
-        let group_of_one = self.group_of_one();
         let Some(segment) = self.segment_mut(bucket, id) else { return };
         if !segment.announced() && !segment.hole {
             // The ledger knows nothing of it.
@@ -208,11 +204,6 @@ impl Session {
             }
             return;
         }
-        if segment.announced() && !group_of_one && segment.guess + 1 < GUESSES {
-            segment.guess += 1;
-            return;
-        }
-        segment.guess = 0;
         let span = segment.span();
         let wanted = segment.events;
         let key = self.table.at(bucket).key.clone();
@@ -329,6 +320,7 @@ impl Session {
             Raised::Up => {
                 known.state = MemberState::Up;
                 known.reason = None;
+                known.sink.set_warning(None);
                 let numbers = self.table.iter().filter(|(_, it)| it.member == member);
                 self.dirty.extend(numbers.map(|(number, _)| number));
             }
@@ -499,7 +491,6 @@ fn rest_of_hole(hole: &Segment, id: u64, last: u64, events: u64) -> Segment {
         pinning: false,
         attempts: Vec::new(),
         tries: 0,
-        guess: 0,
         retry_at: std::time::Duration::ZERO,
         stage: Stage::Cold,
     }

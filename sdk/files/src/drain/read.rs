@@ -169,7 +169,10 @@ impl Session {
         let bucket = self.table.at(number);
         let policy = self.members[bucket.member].sink.roll();
         let begin = match &bucket.filling {
-            Some(segment) => policy.is_full(segment.events, segment.body_bytes),
+            // No file spans an event of its bucket that another sink has.
+            Some(segment) => {
+                bucket.passed_over || policy.is_full(segment.events, segment.body_bytes)
+            }
             None => true,
         };
         if begin {
@@ -229,7 +232,6 @@ impl Session {
             pinning: false,
             attempts: Vec::new(),
             tries: 0,
-            guess: 0,
             retry_at: std::time::Duration::ZERO,
             stage,
         };

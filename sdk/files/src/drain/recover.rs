@@ -102,7 +102,6 @@ fn segment(id: u64, span: Span, events: u64, stage: Stage) -> Segment {
         pinning: false,
         attempts: Vec::new(),
         tries: 0,
-        guess: 0,
         retry_at: Duration::ZERO,
         stage,
     }

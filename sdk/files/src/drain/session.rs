@@ -410,13 +410,16 @@ impl Session {
             return;
         };
         match self.active {
-            Some(active) if active == best => (),
             Some(active) if self.is_up(active) => {
-                // A preferred one is back. What the other has begun it finishes.
-                self.roll_all();
-                self.switch(best);
+                if self.is_left_behind(active) {
+                    self.read_again(best);
+                } else if active != best {
+                    // A preferred one is back. What the other has begun it finishes.
+                    self.roll_all();
+                    self.switch(best);
+                }
             }
-            Some(_) => self.fail_over(best),
+            Some(_) => self.read_again(best),
             None => {
                 let preferred = self.order.iter().take_while(|member| **member != best);
                 let all_settled = preferred.into_iter().all(|it| self.members[*it].settled);
@@ -425,6 +428,18 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether a sink that is out has something that has no Intent, while another gets the events.
+    fn is_left_behind(&self, active: usize) -> bool {
+        let out = |member: usize| member != active && !self.is_up(member);
+        if !(0..self.members.len()).any(out) {
+            return false;
+        }
+        let mut buckets = self.table.iter().filter(|(_, bucket)| out(bucket.member));
+        buckets.any(|(_, bucket)| {
+            bucket.segments().any(|segment| !segment.announced() && !segment.hole)
+        })
     }
 
     fn switch(&mut self, member: usize) {
@@ -440,8 +455,8 @@ impl Session {
         }
     }
 
-    /// Reads again from the floor, for another sink, whatever has no Intent yet.
-    fn fail_over(&mut self, best: usize) {
+    /// Reads again from the floor, for a sink that works, whatever has no Intent yet.
+    fn read_again(&mut self, best: usize) {
         // An Intent on its way may be accepted: only its answer says which ranges are taken.
         if self.ledger_busy {
             return;

@@ -1,6 +1,7 @@
 //! A file system that fails as real ones do, from a seed.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,6 +64,9 @@ enum Delayed {
 
 /// Delayed calls kept; beyond them the oldest is done at once.
 const DELAYED_MAX: usize = 64;
+
+/// Some calls take a while, up to this.
+const LATENCY_MS: u64 = 40;
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +182,10 @@ impl FaultyDisk {
             self.redo(call).await;
         }
         // Here a process may fall asleep, its call already on the way.
-        tokio::task::yield_now().await;
+        match self.entropy.below(8) {
+            0 => tokio::time::sleep(Duration::from_millis(self.entropy.below(LATENCY_MS))).await,
+            _ => tokio::task::yield_now().await,
+        }
         fate
     }
 

@@ -68,7 +68,7 @@ fn a_root_that_cannot_be_written_drains_by_itself_when_it_can() {
                 wait(&handle, "first files", |status| status.floor == 10).await;
                 disk.refuse("/data/web", kind);
                 put(&rig, 5..10).await;
-                let status = wait(&handle, "degraded", |it| it.degraded.is_some()).await;
+                let status = wait(&handle, "down", |it| !it.down.is_empty()).await;
                 let reason = status.degraded.unwrap();
                 assert!(reason.starts_with("sink sink1 does not work: cannot "), "{reason}");
                 assert_eq!(status.active, None);

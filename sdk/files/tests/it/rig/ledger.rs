@@ -1,6 +1,7 @@
 //! A ledger that is answered as over a bad network.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sdk_config::ledger::{
@@ -83,6 +84,10 @@ impl FaultyLedger {
             (crash, self.entropy.below(1000) < state.lost)
         };
         let effect = self.entropy.below(2) == 0;
+        let (before, after) = (self.entropy.below(120), self.entropy.below(120));
+        if before < 40 {
+            tokio::time::sleep(Duration::from_millis(before)).await;
+        }
         if crash || lost {
             if effect {
                 let _ = call.await;
@@ -92,7 +97,11 @@ impl FaultyLedger {
             }
             return Err(LedgerError::Unavailable("no answer".into()));
         }
-        call.await
+        let answer = call.await;
+        if after < 40 {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+        }
+        answer
     }
 }
 
