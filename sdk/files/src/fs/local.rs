@@ -1,5 +1,6 @@
 //! The local disk.
 
+mod direct;
 mod durable;
 mod fence;
 mod writer;
@@ -91,8 +92,8 @@ impl FileSystem for LocalDisk {
     }
 
     async fn create(&self, path: &str) -> Result<Box<dyn FileWriter>, FsError> {
-        let file = self.offload("create", path, create).await?;
-        Ok(Box::new(writer::LocalWriter::new(self.clone(), path, file)))
+        let (file, direct) = self.offload("create", path, create).await?;
+        Ok(Box::new(writer::LocalWriter::new(self.clone(), path, file, direct)))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -136,12 +137,17 @@ impl FileSystem for LocalDisk {
     }
 }
 
-fn create(path: &str) -> std::io::Result<File> {
+/// The new file, and whether it is written past the page cache.
+fn create(path: &str) -> std::io::Result<(File, bool)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(FILE_MODE))?;
     // The umask has cut what `openat` was asked for.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(FILE_MODE))?;
-    Ok(File::from(file))
+    // Not every file system can; asked at `openat`, some would refuse and leave the file.
+    let direct = rustix::fs::fcntl_getfl(&file)
+        .and_then(|flags| rustix::fs::fcntl_setfl(&file, flags | OFlags::DIRECT))
+        .is_ok();
+    Ok((File::from(file), direct))
 }
 
 fn open(path: &str) -> std::io::Result<File> {
