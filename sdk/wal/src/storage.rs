@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Zeros written at once by [`StorageFile::fill`].
 const FILL_BYTES: usize = 1 << 20;
 
+/// Direct writes begin and end on a multiple of this, in the file and in memory.
+const PAGE: usize = 4096;
+
 /// Zeros written before they are synced.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -101,7 +104,10 @@ pub trait StorageFile: Send + Sync {
 /// [`StorageFile::fill`] by ordinary writes.
 pub(crate) fn fill(file: &dyn StorageFile, length: u64) -> io::Result<()> {
     file.allocate(length)?;
-    let zeros = vec![0; FILL_BYTES];
+    // They begin on a page, so that a direct write takes them where they are.
+    let memory = vec![0; FILL_BYTES + PAGE];
+    let start = memory.as_ptr().align_offset(PAGE);
+    let zeros = &memory[start..start + FILL_BYTES];
     let (mut at, mut synced) = (0, 0);
     while at < length {
         let left = (length - at).min(FILL_BYTES as u64);

@@ -3,16 +3,17 @@
 // The one place of the log that may touch files.
 #![allow(clippy::disallowed_methods)]
 
-use super::{DirEntry, DirLock, LockOutcome, Storage, StorageFile};
+use super::{DirEntry, DirLock, LockOutcome, PAGE, Storage, StorageFile};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Slices that one call of `pwritev` takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -51,12 +52,12 @@ impl Storage for RealStorage {
 
     fn open(&self, path: &Path, read_only: bool) -> io::Result<Arc<dyn StorageFile>> {
         let file = File::options().read(true).write(!read_only).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -98,7 +99,54 @@ impl Storage for RealStorage {
     }
 }
 
-struct RealFile(File);
+/// Written past the page cache (`O_DIRECT`) wherever whole blocks are written and the file system can:
+/// what was just put is read from memory, so a copy in the page cache would cost a page for every 4 KiB
+/// and push out what others read.
+struct RealFile {
+    file: File,
+    /// The same file, opened for direct writes at the first of them; `None`: it cannot be.
+    direct: OnceLock<Option<File>>,
+}
+
+/// What one direct write takes.
+const PIECE_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static PIECE: RefCell<Piece> = RefCell::new(Piece::new());
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self { file, direct: OnceLock::new() }
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            // A second descriptor: readers go through the page cache, which the kernel keeps coherent.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::DIRECT.bits() as i32;
+            File::options().write(true).custom_flags(flags).open(path).ok()
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+
+    /// `None`: not to be written directly.
+    fn write_direct(&self, slices: &[IoSlice<'_>], at: u64) -> Option<io::Result<usize>> {
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let whole = bytes > 0 && bytes.is_multiple_of(PAGE) && at.is_multiple_of(PAGE as u64);
+        let file = whole.then(|| self.direct()).flatten()?;
+        let write = |piece: &[u8]| match rustix::io::pwrite(file, piece, at) {
+            // The file system takes none after all, or cut one within a block.
+            Err(Errno::INVAL) => None,
+            Ok(written) if !written.is_multiple_of(PAGE) => None,
+            result => Some(result.map_err(io::Error::from)),
+        };
+        match slices {
+            [slice] if slice.as_ptr().align_offset(PAGE) == 0 => write(slice),
+            _ => PIECE.with_borrow_mut(|piece| write(piece.fill(slices))),
+        }
+    }
+}
 
 impl StorageFile for RealFile {
     fn read_at(&self, buffer: &mut Vec<u8>, length: usize, at: u64) -> io::Result<usize> {
@@ -106,7 +154,7 @@ impl StorageFile for RealFile {
         buffer.reserve_exact(length);
         while buffer.len() - start < length {
             let at = at + (buffer.len() - start) as u64;
-            match rustix::io::pread(&self.0, spare_capacity(buffer), at) {
+            match rustix::io::pread(&self.file, spare_capacity(buffer), at) {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => (),
                 Err(error) => return Err(error.into()),
@@ -118,56 +166,56 @@ impl StorageFile for RealFile {
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        if let Some(result) = self.write_direct(slices, at) {
+            return result;
+        }
         let slices = &slices[..slices.len().min(SLICES_MAX)];
-        Ok(rustix::io::pwritev(&self.0, slices, at)?)
+        Ok(rustix::io::pwritev(&self.file, slices, at)?)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length)?)
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length)?)
     }
 
     fn fill(&self, length: u64) -> io::Result<()> {
-        self.allocate(length)?;
-        // Past the page cache: zeros that nobody reads need not be copied into it.
-        let unbuffered = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-        let unbuffered = File::options()
-            .write(true)
-            .custom_flags(OFlags::DIRECT.bits() as i32)
-            .open(unbuffered)
-            .map(RealFile);
-        match unbuffered.and_then(|file| fill_direct(&file, length)) {
-            Ok(()) => self.sync_all(),
-            Err(error) if super::is_full(&error) => Err(error),
-            // Not every file system can.
-            Err(_) => super::fill(self, length),
-        }
+        super::fill(self, length)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 
-/// Zeros written at once, from a buffer that begins on a page.
-const ZERO_BYTES: usize = 1 << 20;
-const PAGE: usize = 4096;
+/// Memory that begins on a page.
+struct Piece {
+    memory: Vec<u8>,
+    start: usize,
+}
 
-fn fill_direct(file: &RealFile, length: u64) -> io::Result<()> {
-    let buffer = vec![0; ZERO_BYTES + PAGE];
-    let start = buffer.as_ptr().align_offset(PAGE);
-    let zeros = &buffer[start..start + ZERO_BYTES];
-    let mut at = 0;
-    while at < length {
-        let left = (length - at).min(ZERO_BYTES as u64) as usize;
-        at += file.write_at(&[IoSlice::new(&zeros[..left])], at)? as u64;
+impl Piece {
+    fn new() -> Self {
+        let memory = vec![0; PIECE_BYTES + PAGE];
+        let start = memory.as_ptr().align_offset(PAGE);
+        Self { memory, start }
     }
-    Ok(())
+
+    /// As much of `slices` as there is room for.
+    fn fill(&mut self, slices: &[IoSlice<'_>]) -> &[u8] {
+        let piece = &mut self.memory[self.start..self.start + PIECE_BYTES];
+        let mut filled = 0;
+        for slice in slices {
+            let taken = slice.len().min(PIECE_BYTES - filled);
+            piece[filled..filled + taken].copy_from_slice(&slice[..taken]);
+            filled += taken;
+        }
+        &piece[..filled]
+    }
 }
