@@ -49,7 +49,7 @@ pub use capacity::Capacity;
 pub use channel::{DurableChannel, MemoryChannel};
 pub use facts::{FACTS_MAX, Facts, NamedChannel};
 pub use metrics::ChannelMetrics;
-pub use recent::RECENT_BYTES;
+pub use recent::{RECENT_BYTES, RecentMemory};
 pub use recover::{
     Rebuilt, RecoverError, first_put_time, lost_events, rebuild, stop_lineage, totals_below,
 };

@@ -122,7 +122,7 @@ impl Shard {
             slots,
             log,
             clock: options.clock,
-            recent: Arc::new(Recent::new(options.recent_bytes)),
+            recent: Arc::new(Recent::new(options.recent)),
             metrics,
             state: Mutex::new(State::new(remembered, options.checkpoint_bytes)),
         };

@@ -6,8 +6,8 @@ use crate::flows::{Flow, Flows};
 use crate::shard::OpenShard;
 use crate::version::{Capacities, Version, VersionChannel, VersionError};
 use sdk_channel::{
-    ChannelKind, ChannelMetrics, ChannelOptions, Remembered, SealedLineage, Shard, ShardOptions,
-    Totals, rebuild, stop_lineage,
+    ChannelKind, ChannelMetrics, ChannelOptions, RecentMemory, Remembered, SealedLineage, Shard,
+    ShardOptions, Totals, rebuild, stop_lineage,
 };
 use sdk_event::Lineage;
 use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError};
@@ -45,6 +45,8 @@ pub(crate) struct LineageOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) environment: Environment,
     pub(crate) metrics: ChannelMetrics,
+    /// Recent records of all shards.
+    pub(crate) recent: Arc<RecentMemory>,
     pub(crate) flows: Flows,
     /// Ends waits when the node stops.
     pub(crate) stop: CancellationToken,
@@ -350,6 +352,7 @@ impl Lineages {
             flow: version.flow_name.to_string(),
             channels: version.channels.iter().map(options_of).collect(),
             metrics: self.options.metrics.clone(),
+            recent: Arc::clone(&self.options.recent),
             ..ShardOptions::new(lineage, version.level(), log, clock)
         };
         let shard = Shard::open(options, remembered).await.map_err(|error| LineageError::Log {

@@ -13,7 +13,7 @@ use crate::seed::seed_flows;
 use crate::sources::{Letters, LocalSources};
 use prometheus_client::registry::Registry;
 use proto::v1::admin_server::AdminServer;
-use sdk_channel::{ChannelMetrics, SledView, record};
+use sdk_channel::{ChannelMetrics, RecentMemory, SledView, record};
 use sdk_config::{Address, NodeConfig};
 use sdk_files::archive::{Archive, ArchiveLimits};
 use sdk_flow::{
@@ -216,6 +216,9 @@ impl Node {
                 clock: Arc::clone(&clock),
                 host: HostNames::of_this_machine(),
             },
+            recent: Arc::new(RecentMemory::new(
+                usize::try_from(config.node.cache.0).unwrap_or(usize::MAX),
+            )),
             metrics: channel_metrics,
             flows: flows.clone(),
             stop: tasks.shutdown().clone(),

@@ -8,7 +8,7 @@ use sdk_wal::Log;
 
 use crate::capacity::Capacity;
 use crate::metrics::ChannelMetrics;
-use crate::recent::RECENT_BYTES;
+use crate::recent::{RECENT_BYTES, RecentMemory};
 
 /// Bytes of a shard's records between two checkpoints, while the admission table is small.
 pub const CHECKPOINT_BYTES: u64 = 16 << 20;
@@ -33,8 +33,8 @@ pub struct ShardOptions {
     /// Bytes of records between two checkpoints at least, and a sixteenth of the
     /// most: a larger table is written less often.
     pub checkpoint_bytes: u64,
-    /// Memory for recent records.
-    pub recent_bytes: usize,
+    /// Memory for recent records, which shards may have together.
+    pub recent: Arc<RecentMemory>,
     /// Readers read the disk on their caller's thread: for simulation.
     pub inline_reads: bool,
     /// What is counted.
@@ -74,7 +74,7 @@ impl ShardOptions {
             clock,
             trust_producers: false,
             checkpoint_bytes: CHECKPOINT_BYTES,
-            recent_bytes: RECENT_BYTES,
+            recent: Arc::new(RecentMemory::new(RECENT_BYTES)),
             inline_reads: false,
             metrics: ChannelMetrics::default(),
         }

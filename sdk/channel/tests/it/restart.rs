@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sdk_channel::conformance::{TestProducer, texts};
 use sdk_channel::{
-    ChannelOptions, DurableChannel, Rebuilt, Remembered, SealedLineage, Shard, lost_events,
-    rebuild, stop_lineage, totals_below,
+    ChannelOptions, DurableChannel, Rebuilt, RecentMemory, Remembered, SealedLineage, Shard,
+    lost_events, rebuild, stop_lineage, totals_below,
 };
 use sdk_event::Lineage;
 use sdk_flow::{Channel as _, PutError, ReadError, Rejection};
@@ -186,7 +186,7 @@ async fn a_flipped_bit_is_listed_by_id_counted_and_passed() {
     let log = no_cache(&storage);
     let channel = durable(0, "main", 1 << 20);
     let mut options = options(&log, vec![channel.clone()]);
-    (options.recent_bytes, options.inline_reads) = (0, true);
+    (options.recent, options.inline_reads) = (Arc::new(RecentMemory::new(0)), true);
     let shard = Shard::open(options, Remembered::nothing(LINEAGE, None));
     let shard = Arc::new(by_hand(&log, shard).await.expect("shard"));
     let test = async {

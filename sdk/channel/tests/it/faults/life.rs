@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sdk_channel::record::Gap;
 use sdk_channel::{
-    ChannelOptions, SealedLineage, Shard, ShardError, ShardOptions, rebuild, stop_lineage,
+    ChannelOptions, RecentMemory, SealedLineage, Shard, ShardError, ShardOptions, rebuild,
+    stop_lineage,
 };
 use sdk_event::{EventId, Level, Lineage, ProducerId};
 use sdk_flow::{ChannelReader, Clock as _, Entropy as _, PutError, ReadError, Receipt, Rejection};
@@ -134,7 +135,7 @@ impl World {
             channels: vec![channel.clone()],
             checkpoint_bytes: 4 << 10,
             inline_reads: true,
-            recent_bytes: if self.chance(50) { 0 } else { 4096 },
+            recent: Arc::new(RecentMemory::new(if self.chance(50) { 0 } else { 4096 })),
             ..ShardOptions::new(next, Level::Local, Some(log.clone()), self.clock.clone())
         };
         let sealed = self.open_sealed(&log, &channel)?;
