@@ -19,7 +19,7 @@ struct Faces {
 
 /// The pages of an edge.
 pub(crate) fn pages(edge: Edge) -> Router {
-    let mut registry = Registry::with_prefix("collector");
+    let mut registry = Registry::default();
     edge.register(&mut registry);
     Router::new()
         .route("/metrics", get(metrics))

@@ -30,7 +30,7 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// Nothing is held open between two letters, so files may be moved away at any
 /// time. A line that a crash has cut short was never promised; the next one is
 /// written over it.
-pub(crate) struct DeadLetterBox {
+pub struct DeadLetterBox {
     folder: PathBuf,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
@@ -55,7 +55,9 @@ enum KeepError {
 }
 
 impl DeadLetterBox {
-    pub(crate) fn new(
+    /// A box in `folder`, which is made with the first letter, of at most `bytes_max`.
+    #[must_use]
+    pub fn new(
         folder: PathBuf,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -66,17 +68,22 @@ impl DeadLetterBox {
     }
 
     /// Events kept since the start.
-    pub(crate) fn kept(&self) -> u64 {
+    #[must_use]
+    pub fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
     }
 
     /// Bytes of all files. Reads the directory.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         folder_bytes(&*self.storage, &self.folder).unwrap_or(0)
     }
 
     /// An event that a source could not put.
-    pub(crate) async fn from_source(
+    ///
+    /// # Errors
+    /// When it is not kept; at the limit with the time to ask again.
+    pub async fn keep_event(
         &self,
         flow: &str,
         source: &str,
@@ -94,6 +101,27 @@ impl DeadLetterBox {
             }
             Err(error) => Err(PutError::Unknown(error.into())),
         }
+    }
+
+    /// The events of a batch that a sink refused, all of them with the same reason.
+    ///
+    /// # Errors
+    /// When none of them is kept: there is no room, or the disk said no.
+    pub async fn keep_batch(
+        &self,
+        flow: &str,
+        sink: &str,
+        batch: &Batch,
+        reason: &BoxError,
+    ) -> Result<(), BoxError> {
+        let reason = crate::watch::chain(&**reason);
+        let mut lines = Vec::new();
+        let mut events = 0;
+        for (_, event) in batch.events() {
+            lines.extend(Letter::of_stored(flow, sink, &event, &reason).line());
+            events += 1;
+        }
+        Ok(self.keep(lines, events).await?)
     }
 
     /// Keeps lines; they are durable when it returns.
@@ -123,14 +151,7 @@ pub(crate) struct SinkLetters {
 #[async_trait]
 impl DeadLetters for SinkLetters {
     async fn bury(&self, sink: &str, batch: &Batch, reason: &BoxError) -> Result<(), BoxError> {
-        let reason = crate::watch::chain(&**reason);
-        let mut lines = Vec::new();
-        let mut events = 0;
-        for (_, event) in batch.events() {
-            lines.extend(Letter::of_stored(&self.flow, sink, &event, &reason).line());
-            events += 1;
-        }
-        Ok(self.letters.keep(lines, events).await?)
+        self.letters.keep_batch(&self.flow, sink, batch, reason).await
     }
 }
 
@@ -220,8 +241,8 @@ mod tests {
     async fn a_letter_is_a_line_of_json_with_its_reason() {
         let folder = tempfile::tempdir().unwrap();
         let letters = letters(folder.path(), u64::MAX);
-        letters.from_source("web", "log", &event(b"x\"y"), "too long").await.unwrap();
-        letters.from_source("web", "log", &event(&[0xff, 0]), "too long").await.unwrap();
+        letters.keep_event("web", "log", &event(b"x\"y"), "too long").await.unwrap();
+        letters.keep_event("web", "log", &event(&[0xff, 0]), "too long").await.unwrap();
         let text = std::fs::read_to_string(folder.path().join("2012-06-23.jsonl")).unwrap();
         assert_eq!(
             text,
@@ -244,12 +265,12 @@ mod tests {
         for torn in [3, 5_000, 200_000] {
             let folder = tempfile::tempdir().unwrap();
             let letters = letters(folder.path(), u64::MAX);
-            letters.from_source("web", "log", &event(b"first"), "r").await.unwrap();
+            letters.keep_event("web", "log", &event(b"first"), "r").await.unwrap();
             let path = folder.path().join("2012-06-23.jsonl");
             let mut cut = std::fs::read(&path).unwrap();
             cut.extend(vec![b'{'; torn]);
             std::fs::write(&path, cut).unwrap();
-            letters.from_source("web", "log", &event(b"second"), "r").await.unwrap();
+            letters.keep_event("web", "log", &event(b"second"), "r").await.unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             let bodies: Vec<String> = text
                 .lines()
@@ -265,8 +286,8 @@ mod tests {
     async fn a_full_box_makes_its_senders_wait() {
         let folder = tempfile::tempdir().unwrap();
         let letters = letters(folder.path(), 150);
-        letters.from_source("web", "log", &event(b"first"), "r").await.unwrap();
-        let refused = letters.from_source("web", "log", &event(b"second"), "r").await;
+        letters.keep_event("web", "log", &event(b"first"), "r").await.unwrap();
+        let refused = letters.keep_event("web", "log", &event(b"second"), "r").await;
         assert!(matches!(refused, Err(PutError::Exhausted { .. })), "{refused:?}");
         assert_eq!(letters.kept(), 1);
     }

@@ -51,7 +51,7 @@ impl Intake for SourceIntake {
 
     async fn dead_letter(&self, event: Event, reason: &str) -> Result<(), PutError> {
         let (flow, source) = (self.watch.flow(), self.watch.name());
-        let kept = self.letters.from_source(flow, source, &event, reason).await;
+        let kept = self.letters.keep_event(flow, source, &event, reason).await;
         kept.inspect_err(|error| self.watch.refused(error))?;
         self.watch.dead_letter();
         Ok(())

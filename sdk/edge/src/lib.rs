@@ -43,7 +43,7 @@ mod source;
 mod status;
 mod watch;
 
-pub use dead_letters::DEAD_LETTERS_BYTES_MAX;
+pub use dead_letters::{DEAD_LETTERS_BYTES_MAX, DeadLetterBox};
 pub use edge::{Edge, EdgeStopped};
 pub use error::{EdgeError, EdgeFailure};
 pub use options::EdgeOptions;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{Driver, State, Up};
 use crate::error::{DeliveryError, Rejected};
 use crate::metrics::add;
+use crate::stream::generation::next_generation;
 use crate::stream::window::{Subject, Window};
 use crate::stream::{Identity, OnExpired, OnRejected, Stored, wire};
 
@@ -185,10 +186,8 @@ impl Driver {
                 self.settle_all(settled);
             }
             OnExpired::NewGeneration { resend_doubtful } => {
-                // Far enough to have been taken by no process before that had these ids.
-                let step = 1 + self.options.entropy.below(1 << 32);
-                self.identity.generation = self.identity.generation.saturating_add(step);
-                let generation = self.identity.generation;
+                let generation = next_generation(self.identity);
+                self.identity.generation = generation;
                 self.generation.store(generation, Ordering::Release);
                 info!(producer = %self.identity.producer, generation, "a new generation is taken");
                 self.options.sent = false;
