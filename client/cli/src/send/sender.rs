@@ -117,8 +117,10 @@ impl Sender {
         // The answers of all events say more than the sum of failures.
         drop(self.producer.flush().await);
         drop(self.waiting);
-        let counts = self.settled.await?.and(self.refused);
-        let unreachable = counts.failed > 0 && self.producer.metrics().connections == 0;
+        let settled = self.settled.await?;
+        // What was never sent says nothing about the nodes.
+        let unreachable = settled.failed > 0 && self.producer.metrics().connections == 0;
+        let counts = settled.and(self.refused);
         drop(self.producer.close().await);
         let (first_failed, error) = counts.first.unzip();
         let error = first_failed.zip(error).map(|(number, why)| format!("{what} {number}: {why}"));

@@ -172,6 +172,14 @@ async fn nobody_there_is_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_cannot_be_sent_says_nothing_about_the_nodes() {
+    let fake = Fake::default();
+    let report = send(fake.serve().await, &[], vec![b'x'; (1 << 20) + 1]).await;
+    assert_eq!((report.acked_events, report.failed_events, report.unknown_events), (0, 1, 0));
+    assert!(!report.unreachable, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_in_is_nothing_out_and_well() {
     let fake = Fake::default();
     assert_eq!(send(fake.serve().await, &[], Vec::new()).await, Report::default());
