@@ -169,7 +169,8 @@ impl PoolState {
         file: std::sync::Arc<dyn StorageFile>,
         name: FileName,
     ) -> io::Result<SegmentFile> {
-        let (number, life) = (self.next_number, (core.options.random)());
+        let number = self.next_number;
+        let life = life_of(number, (core.options.random)());
         let length = core.meta.segment_bytes;
         let header = SegmentHeader { number, life, length }.encode();
         write_all_at(&*file, &mut [IoSlice::new(&header)], 0)?;
@@ -181,4 +182,13 @@ impl PoolState {
         storage.sync_dir(&core.options.dir)?;
         Ok(SegmentFile { number, life, length, file })
     }
+}
+
+/// A number that no other life of any file here has.
+///
+/// Segments' numbers never come again, so that not even randomness that repeats itself (a machine brought back
+/// from an image of its memory) makes something of an earlier life count.
+fn life_of(number: u64, random: u64) -> u64 {
+    // Odd, so that each number gives another product.
+    random ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

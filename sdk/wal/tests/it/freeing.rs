@@ -2,8 +2,8 @@
 
 use crate::support::{DIR, SEGMENT, entry, lineage, offsets, open, options, put, read, segments};
 use sdk_wal::{
-    AppendError, Entry, Faults, FaultyStorage, FullReason, Log, LogOptions, LogReadError, Mark,
-    Purpose, Storage,
+    AppendError, Entry, Fault, Faults, FaultyStorage, FullReason, Log, LogOptions, LogReadError,
+    Mark, Purpose, Storage,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +48,36 @@ fn segments_below_the_floors_are_used_again() {
     let lost = read(&mut log.reader(lineage(1), 0));
     assert!(matches!(lost, Err(LogReadError::Missing { from: 0, .. })), "{lost:?}");
     assert_eq!(offsets(&log, 1, end - 5).len(), 5);
+}
+
+/// As on a machine that is brought back from an image of its memory. A file that is used again is full of
+/// flushes: were they taken for this life's, the torn last one would not be the last.
+#[test]
+fn an_earlier_life_never_counts_even_if_randomness_repeats_itself() {
+    for seed in 0..100 {
+        let storage = FaultyStorage::new(seed);
+        let open = || {
+            let random = Arc::new(|| 42);
+            Log::open(LogOptions { random, ..options(&storage, 1) }).unwrap()
+        };
+        let (log, _) = open();
+        let mut end = fill(&log, 1, 6);
+        for _ in 0..=seed % 7 {
+            log.raise_floor(lineage(1), end - 1);
+            log.drive();
+            put(&log, entry(1, end, 1, 6000)).unwrap();
+            end += 1;
+        }
+        let at_step = Some((storage.steps() + 1 + seed % 2, Fault::PowerCut));
+        storage.set_faults(Faults { at_step, ..Faults::default() });
+        put(&log, entry(1, end, 1, 6000)).unwrap_err();
+        drop(log);
+        storage.power_cut();
+        let (log, recovery) = open();
+        assert_eq!(recovery.quarantined, vec![], "{seed}");
+        assert!((end..=end + 1).contains(&log.end(lineage(1))), "{seed}");
+        assert_eq!(offsets(&log, 1, end - 1)[0], end - 1);
+    }
 }
 
 #[test]
