@@ -101,8 +101,11 @@ impl Journal {
             let offset = record.first_offset;
             self.written.push_back(Written { offset, last_index, durable: true });
             self.durable_state = hard_state;
-            let news: Vec<Entry> =
-                read.into_iter().filter(|entry| entry.index > base.index).collect();
+            // Behind a snapshot, an entry of a term before the snapshot's was replaced: the record that
+            // did so may have nothing else that is needed. With it a node would seem to have less than
+            // it has, and vote for one that lacks what is committed.
+            let follows = |entry: &Entry| entry.index > base.index && entry.term >= base.term;
+            let news: Vec<Entry> = read.into_iter().filter(follows).collect();
             if let Some(first) = news.first()
                 && first.index > entries.last().index + 1
             {
@@ -239,24 +242,27 @@ mod tests {
         Record { hard_state, entries: entries.into_iter().collect() }
     }
 
-    /// A restart from a snapshot must not look for records that a power cut may still take away.
-    #[test]
-    fn what_is_not_durable_is_needed_whatever_the_snapshot_has() {
-        let options = RaftOptions {
+    fn options() -> RaftOptions {
+        RaftOptions {
             storage: Arc::new(FaultyStorage::new(1)),
             quota_bytes: 4 << 20,
             segment_bytes: 64 << 10,
             reserve_bytes: 4 << 10,
             threads: false,
             ..RaftOptions::new("/raft", 1)
-        };
-        let mut journal = Journal::open(&options).unwrap();
-        let append = |journal: &mut Journal, index| {
-            let record = record(index);
-            journal.append(record.encode().into(), last_index(&record)).unwrap().offset
-        };
+        }
+    }
+
+    fn append(journal: &mut Journal, record: &Record) -> u64 {
+        journal.append(record.encode().into(), last_index(record)).unwrap().offset
+    }
+
+    /// A restart from a snapshot must not look for records that a power cut may still take away.
+    #[test]
+    fn what_is_not_durable_is_needed_whatever_the_snapshot_has() {
+        let mut journal = Journal::open(&options()).unwrap();
         for index in [5, 6, 0] {
-            append(&mut journal, index);
+            append(&mut journal, &record(index));
         }
         let state = HardState { term: 2, ..HardState::default() };
         assert_eq!(journal.needed_after(6), 0);
@@ -267,5 +273,30 @@ mod tests {
         journal.durable(2, &state);
         assert_eq!((journal.needed_after(6), journal.needed_after(4)), (3, 0));
         assert_eq!(journal.durable_state(), &state);
+    }
+
+    /// The last entries of a deposed leader lie behind a snapshot of a later term: replaced by entries
+    /// that the snapshot has, or passed over because it came from the new leader.
+    #[test]
+    fn what_was_replaced_before_a_snapshot_stays_replaced() {
+        let options = options();
+        let mut journal = Journal::open(&options).unwrap();
+        let entries = |term, indexes: std::ops::RangeInclusive<u64>| Record {
+            hard_state: HardState { term, vote: 1, ..HardState::default() },
+            entries: indexes.map(|index| Entry { term, index, ..Entry::default() }).collect(),
+        };
+        for record in [entries(2, 90..=100), entries(3, 95..=96), entries(3, 97..=97)] {
+            append(&mut journal, &record);
+        }
+        journal.drive();
+        let shared = Arc::new(crate::shared::Shared::new(server_cluster::State::new(), 96));
+        for (base, last) in [(96, 97), (97, 97), (98, 98)] {
+            let base = Place { index: base, term: 3 };
+            let from = journal.needed_after(base.index);
+            assert_eq!(from, 0);
+            let mut entries = Entries::new(base, Default::default(), Arc::clone(&shared));
+            journal.replay(from, HardState::default(), &mut entries, &options.dir).unwrap();
+            assert_eq!(entries.last(), Place { index: last, term: 3 });
+        }
     }
 }

@@ -371,8 +371,12 @@ fn storm(seed: u64) -> usize {
             None => true,
         });
     }
-    for member in cluster.members.values() {
-        member.storage.set_faults(Faults::default());
+    for node in cluster.members.keys().copied().collect::<Vec<_>>() {
+        cluster.members[&node].storage.set_faults(Faults::default());
+        // Its power may be gone without its having noticed.
+        if cluster.members[&node].storage.is_down() {
+            cluster.stop(node);
+        }
     }
     for node in cluster.stopped.keys().copied().collect::<Vec<_>>() {
         cluster.restart(node);

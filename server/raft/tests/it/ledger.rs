@@ -122,7 +122,8 @@ impl Ledger for OverRaft {
             ledger.map_or(0, |ledger| ledger.book.stored)
         });
         let Raise { from, to, events, drops } = raise;
-        let raise = RaiseFloor { from, to, stored: before + events, delivered: 0, drops };
+        let stored = before + events;
+        let raise = RaiseFloor { from, to, stored, delivered: 0, dead_lettered: 0, drops };
         self.act(token, LedgerAction::RaiseFloor(raise)).await.map(drop)
     }
 

@@ -63,7 +63,8 @@ pub(crate) struct Hand {
 pub(crate) fn options(storage: &FaultyStorage, seed: u64) -> RaftOptions {
     RaftOptions {
         storage: Arc::new(storage.clone()),
-        entropy: Arc::new(SeededEntropy::new(seed)),
+        // What is drawn once is not drawn again by a later start.
+        entropy: Arc::new(SeededEntropy::new(seed ^ storage.steps() << 16)),
         quota_bytes: 4 << 20,
         segment_bytes: 64 << 10,
         reserve_bytes: 4 << 10,
