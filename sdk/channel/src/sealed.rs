@@ -107,9 +107,9 @@ impl SealedLineage {
         self.backlog.delivered() >= self.end
     }
 
-    /// Forgets it: nothing of it is needed any more.
+    /// Forgets it: nothing of it is needed any more. Readers at its end find the
+    /// end, others find nothing.
     pub fn forget(&self) {
-        self.watermark.close();
         self.log.forget(self.lineage);
     }
 

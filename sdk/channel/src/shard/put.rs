@@ -38,8 +38,10 @@ impl Shard {
     /// lineage, so that what is delivered up to there covers it. An original
     /// whose lineage has left the state is answered [`Level::Committed`].
     ///
-    /// Not cancel-safe: after the future is dropped the put is perhaps stored.
-    /// Putting it again is always safe.
+    /// Admission, limits and offsets are settled in the first poll, without waiting,
+    /// so puts that are polled in some order are stored in that order. Not
+    /// cancel-safe: after the future is dropped the put is perhaps stored. Putting
+    /// it again is always safe.
     ///
     /// # Errors
     /// See [`PutError`]. Rejected and exhausted puts are certainly not stored.
