@@ -9,7 +9,7 @@ use std::io::Write as _;
 pub(super) const BLOCK: usize = 4096;
 
 /// What one write takes.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// The part of a growing file that does not fill a block yet.
 #[derive(Debug, Default)]
