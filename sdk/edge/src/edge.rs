@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use sdk_channel::ChannelMetrics;
 use sdk_config::{FlowSpec, InterceptorSpec};
 use sdk_flow::{BoxError, Clock, HostNames, Tasks};
-use sdk_wal::{Log, LogOptions, Mark};
+use sdk_wal::{Log, LogOptions, Mark, Marks};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
@@ -363,6 +363,11 @@ async fn open(options: &EdgeOptions) -> Result<(DataDir, Log), EdgeError> {
             quota_bytes: settings.quota.map(|quota| quota.bytes()),
             segment_bytes: u32::try_from(segment).unwrap_or(u32::MAX),
             free_bytes_floor: settings.free_min.bytes(),
+            marks: Marks {
+                warn_percent: settings.warn_percent,
+                stop_ingest_percent: settings.stop_ingest_percent,
+                sinks_only_percent: settings.sinks_only_percent,
+            },
             cache_bytes: usize::try_from(cache.bytes()).unwrap_or(usize::MAX),
             in_flight_bytes_max: IN_FLIGHT_BYTES,
             monotonic: Arc::new(move || clock.monotonic()),

@@ -83,9 +83,9 @@ pub use entry::{Appended, Entry, LISTED_KIND_MIN, LogRecord, Position, Purpose};
 pub use error::{AppendError, FullReason, LogReadError, OpenError};
 pub use log::Log;
 pub use options::{
-    BODY_BYTES_MAX, CACHE_BYTES, FREE_BYTES_FLOOR, IN_FLIGHT_BYTES_MAX, LogOptions, Monotonic,
-    QUOTA_BYTES, QUOTA_SEGMENTS_MIN, RESERVE_BYTES, Random, SEGMENT_BYTES, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
+    BODY_BYTES_MAX, CACHE_BYTES, FREE_BYTES_FLOOR, IN_FLIGHT_BYTES_MAX, LogOptions, Marks,
+    Monotonic, QUOTA_BYTES, QUOTA_SEGMENTS_MIN, RESERVE_BYTES, Random, SEGMENT_BYTES,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use quarantine::Quarantined;
 pub use reader::LogReader;

@@ -64,6 +64,8 @@ pub struct LogOptions {
     pub segment_bytes: u32,
     /// Free bytes of the disk below which new events are refused.
     pub free_bytes_floor: u64,
+    /// From which shares of the quota on less is let in.
+    pub marks: Marks,
     /// The length of the reserve file.
     pub reserve_bytes: u64,
     /// Bytes of recent records kept in memory.
@@ -80,6 +82,23 @@ pub struct LogOptions {
     pub random: Random,
 }
 
+/// Shares of a log's quota, in percent, rising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Somebody should look.
+    pub warn_percent: u32,
+    /// No new events.
+    pub stop_ingest_percent: u32,
+    /// Nothing but what lets sinks go on.
+    pub sinks_only_percent: u32,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { warn_percent: 70, stop_ingest_percent: 85, sinks_only_percent: 95 }
+    }
+}
+
 impl LogOptions {
     /// The defaults, on this machine's disk.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -91,6 +110,7 @@ impl LogOptions {
             quota_bytes: None,
             segment_bytes: SEGMENT_BYTES,
             free_bytes_floor: FREE_BYTES_FLOOR,
+            marks: Marks::default(),
             reserve_bytes: RESERVE_BYTES,
             cache_bytes: CACHE_BYTES,
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,

@@ -2,13 +2,10 @@
 
 use crate::entry::Purpose;
 use crate::error::{AppendError, FullReason};
+use crate::options::Marks;
 use crate::usage::Mark;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-const WARN_PERCENT: u64 = 70;
-const STOP_INGEST_PERCENT: u64 = 85;
-const SINKS_ONLY_PERCENT: u64 = 95;
 
 /// Above this share of the quota, segments with little left are copied forward.
 const COPY_FORWARD_PERCENT: u64 = 50;
@@ -18,6 +15,7 @@ const COPY_FORWARD_PERCENT: u64 = 50;
 pub(crate) struct Quota {
     pub(crate) quota_bytes: u64,
     free_bytes_floor: u64,
+    marks: Marks,
     used_bytes: AtomicU64,
     spare_bytes: AtomicU64,
     /// `u64::MAX` until the file system has said.
@@ -28,10 +26,11 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    pub(crate) fn new(quota_bytes: u64, free_bytes_floor: u64) -> Self {
+    pub(crate) fn new(quota_bytes: u64, free_bytes_floor: u64, marks: Marks) -> Self {
         Self {
             quota_bytes,
             free_bytes_floor,
+            marks,
             used_bytes: AtomicU64::new(0),
             spare_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
@@ -108,11 +107,12 @@ impl Quota {
     fn judge(&self) {
         let disk_full = self.disk_full.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let short = self.free().is_some_and(|free| free < self.free_bytes_floor);
-        let mark = match percent(self.used(), self.quota_bytes) {
-            SINKS_ONLY_PERCENT.. => Mark::SinksOnly,
-            STOP_INGEST_PERCENT.. => Mark::StopIngest,
-            _ if disk_full || short => Mark::StopIngest,
-            WARN_PERCENT.. => Mark::Warn,
+        let used = percent(self.used(), self.quota_bytes);
+        let above = |mark: u32| used >= u64::from(mark);
+        let mark = match self.marks {
+            marks if above(marks.sinks_only_percent) => Mark::SinksOnly,
+            marks if above(marks.stop_ingest_percent) || disk_full || short => Mark::StopIngest,
+            marks if above(marks.warn_percent) => Mark::Warn,
             _ => Mark::Fine,
         };
         self.mark.store(mark as u8, Ordering::Relaxed);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn marks_follow_use_and_free_space() {
-        let quota = Quota::new(1000, 50);
+        let quota = Quota::new(1000, 50, Marks::default());
         let mut seen = Vec::new();
         for used in [0, 699, 700, 849, 850, 949, 950, 2000] {
             quota.set_used(used, 0);
@@ -142,6 +142,13 @@ mod tests {
         use Mark::{Fine, SinksOnly, StopIngest, Warn};
         assert_eq!(seen, [Fine, Fine, Warn, Warn, StopIngest, StopIngest, SinksOnly, SinksOnly]);
         assert_eq!(admitted(&quota), [false, false, true]);
+        let marks = Marks { warn_percent: 10, stop_ingest_percent: 20, sinks_only_percent: 30 };
+        let strict = Quota::new(1000, 50, marks);
+        let judged = [99, 100, 200, 300].map(|used| {
+            strict.set_used(used, 0);
+            strict.mark()
+        });
+        assert_eq!(judged, [Fine, Warn, StopIngest, SinksOnly]);
         quota.set_used(850, 0);
         assert_eq!(admitted(&quota), [false, true, true]);
         quota.set_used(500, 0);

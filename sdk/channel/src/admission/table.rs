@@ -117,9 +117,14 @@ impl AdmissionTable {
         }
     }
 
-    /// Remembers at most so many producers, of which `hot` in memory.
-    pub fn set_limits(&mut self, producers_max: usize, hot: usize) {
+    /// Remembers at most so many producers.
+    pub fn set_producers_max(&mut self, producers_max: usize) {
         self.producers_max = producers_max.max(1);
+    }
+
+    /// The same, of which `hot` in memory.
+    pub fn set_limits(&mut self, producers_max: usize, hot: usize) {
+        self.set_producers_max(producers_max);
         self.store.set_hot_max(hot);
     }
 

@@ -97,7 +97,7 @@ fn assemble(
         index: RwLock::new(recovered.index),
         cache: Cache::new(options.cache_bytes),
         pool: Pool::new(recovered.pool),
-        quota: Quota::new(meta.quota_bytes, options.free_bytes_floor),
+        quota: Quota::new(meta.quota_bytes, options.free_bytes_floor, options.marks),
         quarantine: Quarantine::default(),
         view_rows: ViewRows::default(),
         metrics,

@@ -38,12 +38,21 @@ pub struct Faults {
 #[derive(Clone)]
 pub struct FaultyStorage {
     disk: Arc<Mutex<Disk>>,
+    /// Of a handle that dies with its process: the boot in which that lives.
+    boot: Option<u64>,
 }
 
 impl FaultyStorage {
     /// An empty disk that draws what it does from a seed.
     pub fn new(seed: u64) -> Self {
-        Self { disk: Arc::new(Mutex::new(Disk::new(seed))) }
+        Self { disk: Arc::new(Mutex::new(Disk::new(seed))), boot: None }
+    }
+
+    /// The disk as a process has it that starts now: once that is killed or the power goes, this handle
+    /// changes nothing any more, whoever still has it.
+    pub fn process(&self) -> FaultyStorage {
+        let boot = self.disk().boot;
+        FaultyStorage { disk: Arc::clone(&self.disk), boot: Some(boot) }
     }
 
     /// Changes how it misbehaves from now on.
@@ -94,6 +103,16 @@ impl FaultyStorage {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The disk, if the power is there and the process lives.
+    fn alive(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk();
+        disk.check_power()?;
+        match self.boot {
+            Some(boot) if boot != disk.boot => Err(io::Error::other("the process is dead")),
+            _ => Ok(disk),
+        }
+    }
+
     fn file(&self, inode: u64, boot: u64, read_only: bool) -> Arc<dyn StorageFile> {
         Arc::new(FaultyFile { disk: self.disk.clone(), inode, boot, read_only })
     }
@@ -101,15 +120,13 @@ impl FaultyStorage {
 
 impl Storage for FaultyStorage {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
-        disk.check_power()?;
+        let mut disk = self.alive()?;
         disk.dirs.extend(dir.ancestors().map(Path::to_path_buf));
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let disk = self.disk();
-        disk.check_power()?;
+        let disk = self.alive()?;
         if !disk.dirs.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -122,14 +139,13 @@ impl Storage for FaultyStorage {
     }
 
     fn open(&self, path: &Path, read_only: bool) -> io::Result<Arc<dyn StorageFile>> {
-        let disk = self.disk();
-        disk.check_power()?;
+        let disk = self.alive()?;
         let inode = *disk.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.file(inode, disk.boot, read_only))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        let mut disk = self.disk();
+        let mut disk = self.alive()?;
         let happens = disk.step()?;
         if disk.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -140,35 +156,33 @@ impl Storage for FaultyStorage {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.alive()?;
         let happens = disk.step()?;
         disk.rename(from, to)?;
         happens.finish(&mut disk)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.alive()?;
         let happens = disk.step()?;
         disk.remove(path)?;
         happens.finish(&mut disk)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.alive()?;
         let happens = disk.step()?;
         disk.sync_dir(dir, happens);
         happens.finish(&mut disk)
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let disk = self.disk();
-        disk.check_power()?;
+        let disk = self.alive()?;
         Ok(disk.free_bytes())
     }
 
     fn lock_dir(&self, dir: &Path, holder: &str) -> io::Result<LockOutcome> {
-        let mut disk = self.disk();
-        disk.check_power()?;
+        let mut disk = self.alive()?;
         if let Some((_, other)) = disk.locks.get(dir) {
             return Ok(LockOutcome::Busy(other.clone()));
         }
