@@ -1,0 +1,60 @@
+//! Lines in, the same lines out of HDFS.
+
+use super::tokens;
+use crate::send::seq;
+use deploy_acceptance::{Hdfs, Node, NodeOptions};
+
+#[test]
+fn what_is_sent_comes_out_of_hdfs_byte_for_byte() {
+    let Some(hdfs) = Hdfs::shared() else { return };
+    let mut node = Node::new(NodeOptions {
+        arguments: vec!["--files-dir".to_owned(), format!("{}/send/logs", hdfs.url())],
+        environment: hdfs.environment(),
+        ..NodeOptions::default()
+    });
+    node.start();
+    let lines = seq(100_000);
+    let words = ["--output", "json", "send", "--ack", "committed", "--timeout", "120s"];
+    let answer = node.cli_with_input(&words, &lines).expect(0).json();
+    assert_eq!(answer["acked_events"], 100_000);
+    assert!(hdfs.tree("/send/logs").concatenated() == lines, "the files are not what was sent");
+    let audit = node.audit(true);
+    assert_eq!(audit["balanced"], true, "{audit:#}");
+    assert_eq!(audit["flows"][0]["in_files"], 100_000, "{audit:#}");
+    // What a file is by hand removed, cut or altered, the deep audit names.
+    let names = hdfs.fs(&["-ls", "-R", "-C", "/send/logs/default"]);
+    let finals: Vec<&str> = names.lines().filter(|path| path.contains("/events.")).collect();
+    let victim = finals.first().expect("a final file");
+    hdfs.fs(&["-mv", victim, "/send/aside"]);
+    assert_named(&node, victim, "missing");
+    hdfs.fs(&["-mv", "/send/aside", victim]);
+    assert_eq!(node.audit(true)["balanced"], true);
+    hdfs.fs(&["-truncate", "-w", "3", victim]);
+    assert_named(&node, victim, "bytes");
+}
+
+fn assert_named(node: &Node, path: &str, what: &str) {
+    let audit = node.cli(&["audit", "--deep"]);
+    assert_eq!(audit.code(), 1, "{audit:#?}");
+    let said = format!("{}{}", audit.stdout, audit.stderr);
+    let named = said.lines().any(|line| line.contains(path) && line.contains(what));
+    assert!(named, "{path} is not named as {what}:\n{said}");
+}
+
+#[test]
+fn a_clean_stop_leaves_no_staging_and_a_restart_goes_on() {
+    let Some(hdfs) = Hdfs::shared() else { return };
+    let mut node = super::node(hdfs, "restart", &[]);
+    node.start();
+    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    node.stop().expect(0);
+    let before = hdfs.tree("/restart/files");
+    assert_eq!(before.lines(), 1_000, "SIGTERM rolls what is open\n{}", node.log());
+    node.start();
+    node.cli_with_input(&["send", "--ack", "committed"], &seq(1_000)).expect(0);
+    let after = hdfs.tree("/restart/files");
+    before.still_in(&after);
+    assert_eq!(after.lines(), 2_000);
+    // The lineages of the first life are drained and leave nothing.
+    assert!(tokens(hdfs, "restart") <= 8, "{}", hdfs.fs(&["-ls", "-R", "/restart/files"]));
+}

@@ -1,0 +1,121 @@
+//! A holder that was replaced and does not know it, against its heir.
+
+use super::contract::file_system;
+use bytes::Bytes;
+use deploy_acceptance::{Hdfs, rounds};
+use sdk_files::fs::{FileSystem, FsErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Races at once: more would only wait for each other here.
+const AT_ONCE: u64 = 8;
+
+/// What a race has come to.
+struct Outcome {
+    finals: usize,
+    late: usize,
+    /// Which call told the zombie.
+    ended_at: &'static str,
+    kind: FsErrorKind,
+}
+
+/// After the fence has returned, nothing the zombie does becomes a final file: it may be writing,
+/// closing, renaming or about to create, and its calls may be on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_fence_no_zombie_makes_a_final() {
+    let Some(hdfs) = Hdfs::shared() else { return };
+    let races = rounds(200, 2_000);
+    let root = format!("{}/zombies", hdfs.url());
+    // Two processes: each with its own connection.
+    let (zombie, heir) = (file_system(hdfs), file_system(hdfs));
+    let mut running = JoinSet::new();
+    let mut table: BTreeMap<(&'static str, FsErrorKindName), u64> = BTreeMap::new();
+    let (mut finals, mut late) = (0, 0);
+    let mut take = |outcome: Outcome| {
+        *table.entry((outcome.ended_at, outcome.kind.as_str())).or_default() += 1;
+        finals += outcome.finals;
+        late += outcome.late;
+    };
+    for number in 0..races {
+        if number >= AT_ONCE {
+            take(running.join_next().await.expect("a race").expect("it ends"));
+        }
+        running.spawn(race(number, root.clone(), Arc::clone(&zombie), Arc::clone(&heir)));
+    }
+    while let Some(outcome) = running.join_next().await {
+        take(outcome.expect("it ends"));
+    }
+    println!("{races} races, {finals} finals, {late} late");
+    for ((call, kind), count) in &table {
+        println!("zombies that learned of it at {call} ({kind}): {count}");
+    }
+    assert_eq!(late, 0, "late finals");
+    assert!(finals > 0, "no zombie was ever fast enough: the race proves nothing");
+}
+
+type FsErrorKindName = &'static str;
+
+async fn race(
+    number: u64,
+    root: String,
+    zombie: Arc<dyn FileSystem>,
+    heir: Arc<dyn FileSystem>,
+) -> Outcome {
+    let staging = format!("{root}/staging/{number}");
+    let finals = format!("{root}/finals/{number}");
+    zombie.mkdirs(&staging).await.expect("make staging");
+    zombie.mkdirs(&finals).await.expect("make the finals' directory");
+    let fenced = Arc::new(AtomicBool::new(false));
+    let knows = Arc::clone(&fenced);
+    let (own_staging, own_finals) = (staging.clone(), finals.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let bytes = match number % 3 {
+            0 => 0,
+            1 => 1_000,
+            _ => 200_000,
+        };
+        let mut sure = 0;
+        for file in 0.. {
+            // It began after the fence had returned: it must not get through.
+            let late = knows.load(Ordering::SeqCst);
+            let source = format!("{own_staging}/{file}");
+            let target = format!("{own_finals}/{file}");
+            if let Err((call, kind)) = one_file(&*zombie, &source, &target, bytes).await {
+                return (sure, call, kind);
+            }
+            assert!(!late, "a final under a token that was fenced: {target}");
+            sure += 1;
+        }
+        unreachable!("files are counted without end")
+    });
+    tokio::time::sleep(Duration::from_millis((number * 37) % 300)).await;
+    heir.fence(&staging).await.expect("fence");
+    fenced.store(true, Ordering::SeqCst);
+    let at_fence = names(&*heir, &finals).await;
+    let (_, ended_at, kind) = tasks.join_next().await.expect("a zombie").expect("it ends");
+    let at_end = names(&*heir, &finals).await;
+    assert_eq!(heir.status(&staging).await.expect("look at staging"), None, "{staging}");
+    Outcome { finals: at_end.len(), late: at_end.difference(&at_fence).count(), ended_at, kind }
+}
+
+async fn one_file(
+    fs: &dyn FileSystem,
+    source: &str,
+    target: &str,
+    bytes: usize,
+) -> Result<(), (&'static str, FsErrorKind)> {
+    let mut writer = fs.create(source).await.map_err(|error| ("create", error.kind()))?;
+    let body = Bytes::from(vec![b'z'; bytes]);
+    writer.write(body).await.map_err(|error| ("write", error.kind()))?;
+    writer.close().await.map_err(|error| ("close", error.kind()))?;
+    fs.rename(source, target).await.map_err(|error| ("rename", error.kind()))
+}
+
+async fn names(fs: &dyn FileSystem, directory: &str) -> BTreeSet<String> {
+    let entries = fs.list(directory).await.expect("list the finals");
+    entries.into_iter().map(|entry| entry.name).collect()
+}
