@@ -96,7 +96,7 @@ impl Group {
         let members = self.sinks.iter().map(|(sink, priority)| Member {
             name: sink.name().into(),
             priority: *priority,
-            sink: Box::new(SharedSink::new(Arc::clone(sink), Arc::clone(&self.letters))),
+            sink: Box::new(SharedSink::new(Arc::clone(sink))),
         });
         let runner = GroupRunner::new(GroupOptions {
             name: group.as_str().into(),
@@ -108,6 +108,7 @@ impl Group {
             dead_letters: Some(Arc::clone(&self.letters)),
             entropy: Arc::clone(&self.entropy),
             batch_bytes_max: BATCH_BYTES,
+            stats: Arc::default(),
         });
         let current = lineage == self.spool.shard().lineage();
         self.lock().runner = Some((current, runner.stats()));
@@ -142,12 +143,11 @@ impl Group {
         let pending_events = self.pending_events();
         let progress = self.lock();
         let counts = progress.counts();
-        let buried: u64 = self.sinks.iter().map(|(sink, _)| sink.buried()).sum();
         GroupStatus {
             name: self.spec.name.clone(),
             channel: self.spec.channel.clone(),
             pending_events,
-            dead_lettered_events: counts.dead_lettered_events + buried,
+            dead_lettered_events: counts.dead_lettered_events,
             lost_offsets: counts.lost_offsets,
             failure: progress.failure.clone(),
         }

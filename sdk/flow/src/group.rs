@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use self::policy::Turns;
 pub use self::policy::{Order, Policy};
-pub use self::stats::{GroupCounts, GroupStats};
+pub use self::stats::{GroupCounts, GroupStats, SinkFailure};
 use crate::{
     Admission, Batch, BoxError, ChannelReader, Cursor, CursorError, Entropy, Penalties, ReadError,
     Sink, SinkError, jittered, penalty,
@@ -49,6 +49,8 @@ pub struct GroupOptions {
     pub entropy: Arc<dyn Entropy>,
     /// Bytes of a batch: what is delivered and committed at a time.
     pub batch_bytes_max: usize,
+    /// Where it counts what it does, always before it commits that.
+    pub stats: Arc<GroupStats>,
 }
 
 /// Takes what a sink refuses for good.
@@ -107,12 +109,13 @@ pub enum GroupError {
 pub struct GroupRunner {
     options: GroupOptions,
     turns: Turns,
-    stats: Arc<GroupStats>,
     /// Rounds in which every member failed, one after the other.
     failed_rounds: u32,
     /// Which members did not take what they were last given: an outage is said
     /// once, and its end once.
     failing: Vec<bool>,
+    /// Below this offset a batch that was picked apart is delivered or buried.
+    picked_to: u64,
 }
 
 impl GroupRunner {
@@ -129,13 +132,13 @@ impl GroupRunner {
         let priorities = options.members.iter().map(|member| member.priority);
         let turns = Turns::new(options.policy, priorities);
         let failing = vec![false; options.members.len()];
-        GroupRunner { options, turns, stats: Arc::default(), failed_rounds: 0, failing }
+        GroupRunner { options, turns, failed_rounds: 0, failing, picked_to: 0 }
     }
 
     /// What it has done so far; stays readable while it runs.
     #[must_use]
     pub fn stats(&self) -> Arc<GroupStats> {
-        Arc::clone(&self.stats)
+        Arc::clone(&self.options.stats)
     }
 
     /// Runs until `stop` or the end of the lineage, then closes the sinks.
@@ -167,7 +170,7 @@ impl GroupRunner {
                 Ok(None) => Some(Ended::Drained),
                 Err(ReadError::Lost { from, to }) => {
                     warn!(group = %self.options.name, from, to, "passing a lost range");
-                    self.stats.lost(to - from);
+                    self.options.stats.lost(to - from);
                     self.options.reader.seek(to);
                     self.commit(from, to, stop).await?
                 }
@@ -247,23 +250,55 @@ impl GroupRunner {
         Choice::Wait(soonest.unwrap_or_default().max(PAUSE_MIN))
     }
 
+    /// Has one member deliver the batch. A sink rejects a batch for what one put in it holds: such a
+    /// batch is picked apart, put by put, so that only what is at fault is a dead letter.
     async fn try_member(&mut self, index: usize, batch: &Batch) -> Result<Tried, GroupError> {
+        let puts = || batch.stored.iter().filter(|stored| !stored.is_empty());
+        if self.picked_to <= batch.from {
+            let several = self.options.dead_letters.is_some() && puts().nth(1).is_some();
+            match self.try_batch(index, batch, several).await? {
+                Some(tried) => return Ok(tried),
+                None => self.picked_to = batch.from,
+            }
+        }
+        for stored in puts() {
+            // A try before this one may have come to here.
+            if stored.end() <= self.picked_to {
+                continue;
+            }
+            let (from, to) = (stored.first_offset, stored.end());
+            let one = Batch { lineage: batch.lineage, from, to, stored: vec![stored.clone()] };
+            match self.try_batch(index, &one, false).await? {
+                Some(Tried::Delivered) | None => self.picked_to = to,
+                Some(tried) => return Ok(tried),
+            }
+        }
+        Ok(Tried::Delivered)
+    }
+
+    /// `None` if it is rejected and to be picked apart.
+    async fn try_batch(
+        &mut self,
+        index: usize,
+        batch: &Batch,
+        pick_apart: bool,
+    ) -> Result<Option<Tried>, GroupError> {
         let member = &mut self.options.members[index];
         let error = match member.sink.deliver(batch).await {
             Ok(()) => {
                 self.failed_rounds = 0;
-                self.stats.delivered(batch.len() as u64);
+                self.options.stats.delivered(batch.len() as u64);
                 if std::mem::take(&mut self.failing[index]) {
                     info!(group = %self.options.name, sink = %member.name, "sink delivers again");
                 }
                 if self.turns.penalises() {
                     self.options.penalties.succeeded(&member.name).await;
                 }
-                return Ok(Tried::Delivered);
+                return Ok(Some(Tried::Delivered));
             }
             Err(error) => error,
         };
-        self.stats.failed();
+        self.options.stats.failed(&member.name, describe(&error));
         let outage = matches!(error, SinkError::Unavailable(_) | SinkError::Paused { .. });
         let known = std::mem::replace(&mut self.failing[index], outage);
         match error {
@@ -274,14 +309,15 @@ impl GroupRunner {
                 } else {
                     self.turns.skip(index);
                 }
-                Ok(Tried::Failed)
+                Ok(Some(Tried::Failed))
             }
             SinkError::Paused { retry_after, error } => {
                 say_paused(&self.options.name, &member.name, &*error, known);
-                Ok(Tried::Paused(retry_after.clamp(PAUSE_MIN, PAUSE_MAX)))
+                Ok(Some(Tried::Paused(retry_after.clamp(PAUSE_MIN, PAUSE_MAX))))
             }
-            SinkError::Rejected(error) => self.bury(index, batch, error).await,
-            SinkError::Fenced => Ok(Tried::Fenced),
+            SinkError::Rejected(_) if pick_apart => Ok(None),
+            SinkError::Rejected(error) => self.bury(index, batch, error).await.map(Some),
+            SinkError::Fenced => Ok(Some(Tried::Fenced)),
         }
     }
 
@@ -302,8 +338,8 @@ impl GroupRunner {
                     self.options.penalties.succeeded(&sink).await;
                 }
                 warn!(group = %self.options.name, %sink, from = batch.from, to = batch.to,
-                    error = &*error as &dyn std::error::Error, "sink rejected a batch");
-                self.stats.dead_lettered(batch.len() as u64);
+                    error = &*error as &dyn std::error::Error, "sink rejected events, they are dead letters now");
+                self.options.stats.dead_lettered(batch.len() as u64);
                 Ok(Tried::Delivered)
             }
             Err(error) => {
@@ -339,6 +375,17 @@ impl GroupRunner {
             }
         }
     }
+}
+
+/// An error with its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn say_unavailable(

@@ -10,11 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sdk_config::{AckLevel, CollectorSink, OnExpired as SpecOnExpired, WireCodec};
 use sdk_event::{Block, Codec, Level, ProducerId};
-use sdk_flow::{Batch, BoxError, DeadLetters, Entropy, Sink, SinkError, Stored, Tasks};
+use sdk_flow::{
+    Batch, BoxError, DeadLetters, Entropy, Positions, Sink, SinkError, Stored, Tasks,
+};
 use sdk_producer::{
     DeliveryError, Endpoint, OnExpired, OnRejected, ProducerMetrics, Rejected, RetryOptions,
     StreamOptions,
 };
+use smallvec::smallvec;
 use tracing::warn;
 
 use lane::{Answer, Lane};
@@ -58,6 +61,8 @@ struct Letters {
 /// A block of the batch in hand.
 struct Item<'a> {
     stored: &'a Stored,
+    /// Of its events in the put.
+    positions: Positions,
     block: Block,
     done: bool,
 }
@@ -131,7 +136,7 @@ impl Collector {
                 Answer::Stored => item.done = true,
                 Answer::Again => {}
                 Answer::Refused(error) => {
-                    self.bury(batch, item.stored, error).await?;
+                    self.bury(batch, item, error).await?;
                     self.lane(&item.block).pass(&item.block);
                     item.done = true;
                 }
@@ -144,20 +149,19 @@ impl Collector {
     async fn bury(
         &self,
         batch: &Batch,
-        stored: &Stored,
+        item: &Item<'_>,
         error: DeliveryError,
     ) -> Result<(), SinkError> {
         let error: BoxError = error.into();
         let Some(Letters { sink, letters }) = &self.letters else {
             return Err(SinkError::Rejected(error));
         };
-        let alone = Batch {
-            lineage: batch.lineage,
-            from: stored.first_offset,
-            to: stored.end(),
-            stored: vec![stored.clone()],
-        };
-        warn!(%error, sink, offset = stored.first_offset, "a block goes to the dead letters");
+        // A put may have gone out in several blocks: only what was refused.
+        let parts = smallvec![(item.positions.clone(), item.block.clone())];
+        let stored = Stored { parts, dropped: Vec::new(), ..item.stored.clone() };
+        let (from, to) = (stored.first_offset, stored.end());
+        let alone = Batch { lineage: batch.lineage, from, to, stored: vec![stored] };
+        warn!(%error, sink, offset = from, "a block goes to the dead letters");
         letters.bury(sink, &alone, &error).await.map_err(SinkError::Unavailable)
     }
 
@@ -185,8 +189,8 @@ impl Sink for Collector {
     async fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
         let mut items = Vec::with_capacity(batch.stored.len());
         for stored in &batch.stored {
-            for block in blocks(stored, self.batch_bytes, self.codec) {
-                items.push(Item { stored, block, done: false });
+            for (positions, block) in blocks(stored, self.batch_bytes, self.codec) {
+                items.push(Item { stored, positions, block, done: false });
             }
         }
         while items.iter().any(|item| !item.done) {

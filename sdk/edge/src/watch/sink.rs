@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sdk_flow::{Batch, BoxError, Clock, DeadLetters, Penalised, Sink, SinkError};
+use sdk_flow::{Batch, Clock, Penalised, Sink, SinkError};
 use tracing::warn;
 
 use super::chain;
@@ -22,7 +22,6 @@ pub(crate) struct SinkWatch {
     events: AtomicU64,
     batches: AtomicU64,
     failures: AtomicU64,
-    buried: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -51,7 +50,6 @@ impl SinkWatch {
             events: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            buried: AtomicU64::new(0),
             seen: Mutex::new(seen),
         }
     }
@@ -64,11 +62,6 @@ impl SinkWatch {
     /// given, whatever that was.
     pub(crate) fn is_out(&self) -> bool {
         matches!(self.lock().state, SinkState::Unavailable | SinkState::Paused)
-    }
-
-    /// Events of batches that were picked apart which went to the dead letters.
-    pub(crate) fn buried(&self) -> u64 {
-        self.buried.load(Ordering::Relaxed)
     }
 
     /// Ends the sink itself.
@@ -125,72 +118,22 @@ impl SinkWatch {
 }
 
 /// The sink as a member of one runner. Closing it leaves the sink open.
-///
-/// A sink refuses a batch for what one put in it holds. Such a batch is picked
-/// apart here, put by put, so that only what is at fault is a dead letter.
-pub(crate) struct SharedSink {
-    watch: Arc<SinkWatch>,
-    letters: Arc<dyn DeadLetters>,
-    /// Below this offset a batch that was picked apart is delivered or buried.
-    picked_to: u64,
-}
+pub(crate) struct SharedSink(Arc<SinkWatch>);
 
 impl SharedSink {
-    pub(crate) fn new(watch: Arc<SinkWatch>, letters: Arc<dyn DeadLetters>) -> SharedSink {
-        SharedSink { watch, letters, picked_to: 0 }
-    }
-
-    async fn try_whole(&self, batch: &Batch) -> Result<(), SinkError> {
-        let outcome = self.watch.sink.lock().await.deliver(batch).await;
-        match &outcome {
-            Ok(()) => self.watch.delivered(batch),
-            Err(error) => self.watch.refused(error),
-        }
-        outcome
-    }
-
-    /// Goes on from where the try before has come to.
-    async fn pick_apart(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        for stored in &batch.stored {
-            if stored.is_empty() || stored.end() <= self.picked_to {
-                continue;
-            }
-            let (from, to) = (stored.first_offset, stored.end());
-            let one = Batch { lineage: batch.lineage, from, to, stored: vec![stored.clone()] };
-            match self.try_whole(&one).await {
-                Ok(()) => (),
-                Err(SinkError::Rejected(error)) => self.bury(&one, error).await?,
-                Err(other) => return Err(other),
-            }
-            self.picked_to = to;
-        }
-        Ok(())
-    }
-
-    async fn bury(&self, batch: &Batch, error: BoxError) -> Result<(), SinkError> {
-        let sink = self.watch.name();
-        let buried = self.letters.bury(sink, batch, &error).await;
-        buried.map_err(|error| SinkError::Paused { retry_after: BURY_PAUSE, error })?;
-        let (from, to, error) = (batch.from, batch.to, chain(&*error));
-        warn!(sink, from, to, error, "sink rejected events, they are dead letters now");
-        self.watch.buried.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        Ok(())
+    pub(crate) fn new(watch: Arc<SinkWatch>) -> SharedSink {
+        SharedSink(watch)
     }
 }
 
 #[async_trait]
 impl Sink for SharedSink {
     async fn deliver(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        if self.picked_to <= batch.from {
-            let outcome = self.try_whole(batch).await;
-            let several = batch.stored.iter().filter(|stored| !stored.is_empty()).count() > 1;
-            if !(several && matches!(outcome, Err(SinkError::Rejected(_)))) {
-                return outcome;
-            }
+        let outcome = self.0.sink.lock().await.deliver(batch).await;
+        match &outcome {
+            Ok(()) => self.0.delivered(batch),
+            Err(error) => self.0.refused(error),
         }
-        self.pick_apart(batch).await
+        outcome
     }
 }
-
-/// Before the next try when a dead letter could not be kept.
-const BURY_PAUSE: Duration = Duration::from_secs(5);

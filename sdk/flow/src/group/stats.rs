@@ -1,6 +1,7 @@
 //! What a runner has done, in numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters of one runner, since it began.
 #[derive(Debug, Default)]
@@ -10,6 +11,16 @@ pub struct GroupStats {
     failed_deliveries: AtomicU64,
     dead_lettered_events: AtomicU64,
     lost_offsets: AtomicU64,
+    failure: Mutex<Option<SinkFailure>>,
+}
+
+/// Why what a group has in hand is not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkFailure {
+    /// The sink that would not take it last.
+    pub sink: Arc<str>,
+    /// What it said.
+    pub reason: String,
 }
 
 /// The counters at one moment.
@@ -39,16 +50,28 @@ impl GroupStats {
         }
     }
 
+    /// Why nothing gets on; `None` since the last delivery.
+    pub fn failure(&self) -> Option<SinkFailure> {
+        self.failing().clone()
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, Option<SinkFailure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn delivered(&self, events: u64) {
+        *self.failing() = None;
         self.delivered_events.fetch_add(events, Ordering::Relaxed);
         self.delivered_batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, sink: &Arc<str>, reason: String) {
+        *self.failing() = Some(SinkFailure { sink: Arc::clone(sink), reason });
         self.failed_deliveries.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn dead_lettered(&self, events: u64) {
+        *self.failing() = None;
         self.dead_lettered_events.fetch_add(events, Ordering::Relaxed);
     }
 

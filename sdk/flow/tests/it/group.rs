@@ -67,6 +67,29 @@ impl ChannelReader for Letters {
     }
 }
 
+/// The same with all of it in one batch.
+struct Whole(Letters);
+
+#[async_trait]
+impl ChannelReader for Whole {
+    async fn next(&mut self, bytes_max: usize) -> Result<Option<Batch>, ReadError> {
+        let Some(mut whole) = self.0.next(bytes_max).await? else { return Ok(None) };
+        while let Some(batch) = self.0.next(bytes_max).await? {
+            whole.to = batch.to;
+            whole.stored.extend(batch.stored);
+        }
+        Ok(Some(whole))
+    }
+
+    fn cursor(&self) -> u64 {
+        self.0.cursor()
+    }
+
+    fn seek(&mut self, offset: u64) {
+        self.0.seek(offset);
+    }
+}
+
 /// A cursor that checks that commits have no gaps, and fails when told to.
 #[derive(Default)]
 struct Floor {
@@ -176,6 +199,7 @@ impl Group {
             dead_letters: None,
             entropy,
             batch_bytes_max: GroupRunner::BATCH_BYTES_MAX,
+            stats: Arc::default(),
         };
         Group { story, cursor, options }
     }
@@ -310,6 +334,22 @@ async fn a_rejected_batch_is_buried_where_there_is_a_place() {
     let (ended, story, floor) = group.run().await;
     assert_eq!(ended.unwrap(), Ended::Drained);
     assert_eq!((story.as_str(), floor), ("s:a s:br buried 1 of s: no s:c s closed", 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_rejected_batch_only_the_put_at_fault_is_buried() {
+    // The whole, a, b, an outage at c, then c is at fault, then d.
+    let mut group = Group::new(Policy::Default, "", "s 0 r..ur");
+    let letters = Letters { letters: "ab.cd".chars().collect(), at: 0, sealed: true, lost: None };
+    group.options.reader = Box::new(Whole(letters));
+    group.options.dead_letters = Some(Arc::new(Graves(group.story.clone())));
+    let stats = Arc::clone(&group.options.stats);
+    let (ended, story, floor) = group.run().await;
+    assert_eq!(ended.unwrap(), Ended::Drained);
+    assert_eq!(story, "s:abcdr s:a s:b s:cu s:cr buried 3 of s: no s:d s closed");
+    let counts = stats.counts();
+    assert_eq!((counts.delivered_events, counts.dead_lettered_events, floor), (3, 1, 5));
+    assert_eq!(stats.failure(), None);
 }
 
 #[tokio::test(start_paused = true)]
