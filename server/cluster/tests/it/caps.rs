@@ -99,6 +99,7 @@ fn a_full_state_takes_what_makes_it_smaller() {
         to: accepted,
         stored: accepted,
         delivered: 0,
+        dead_lettered: 0,
         drops: Drops::default(),
     };
     assert_eq!(holder.act(LedgerAction::RaiseFloor(raise)).unwrap(), vec![]);

@@ -47,7 +47,7 @@ fn action() -> impl Strategy<Value = LedgerAction> {
     let floor = floor.prop_map(|(from, by, stored, late, lost)| {
         let mut drops = Drops { lost, ..Drops::default() };
         drops.add("late", late);
-        RaiseFloor { from, to: from + by, stored, delivered: 0, drops }
+        RaiseFloor { from, to: from + by, stored, delivered: 0, dead_lettered: 0, drops }
     });
     let hole =
         (0..3u8, span(), 1..4u64, any::<bool>()).prop_map(|(name, span, events, continues)| {

@@ -19,6 +19,8 @@ pub struct RaiseFloor {
     pub stored: u64,
     /// Events in `[from, to)` that a sink without files has delivered.
     pub delivered: u64,
+    /// Events in `[from, to)` that such a sink refused for what they are, and that are kept elsewhere.
+    pub dead_lettered: u64,
     /// Events in `[from, to)` that no sink gets. Lost are *offsets* here: how many of them were
     /// events of this channel its running totals tell, so at most what they leave is booked.
     pub drops: Drops,
@@ -26,7 +28,7 @@ pub struct RaiseFloor {
 
 impl RaiseFloor {
     pub(super) fn apply(self, ledger: &mut Ledger, context: &Context<'_>) -> LedgerReply {
-        let RaiseFloor { from, to, stored, delivered, mut drops } = self;
+        let RaiseFloor { from, to, stored, delivered, dead_lettered, mut drops } = self;
         let floor = ledger.floor;
         if from != floor {
             return Err(Refusal::Floor { floor });
@@ -47,9 +49,16 @@ impl RaiseFloor {
         let Some(passed) = passed else {
             return Err(Refusal::Invalid("the running total does not fit the range".to_owned()));
         };
-        let Some(left) = passed.checked_sub(drops.dropped().saturating_add(delivered)) else {
+        let ended = drops.dropped().saturating_add(delivered).saturating_add(dead_lettered);
+        let Some(mut left) = passed.checked_sub(ended) else {
             return Err(Refusal::Invalid("more events than the range has".to_owned()));
         };
+        if context.sealed_end == Some(to) {
+            // Files above the floor were booked when they were committed, and what is announced will be.
+            let waiting = ledger.buckets.values().fold(0, |sum: u64, it| sum.saturating_add(it.waiting()));
+            let booked = ledger.book.ended().saturating_add(ended).saturating_add(waiting);
+            left = left.min(stored.saturating_sub(booked));
+        }
         if drops.lost > 0 && drops.lost > (context.lost)(from, to) {
             return Err(Refusal::NotLost);
         }
@@ -63,6 +72,7 @@ impl RaiseFloor {
         ledger.raise_floor(to);
         ledger.book.stored = stored;
         ledger.book.in_files = ledger.book.in_files.saturating_add(delivered);
+        ledger.book.dead_lettered = ledger.book.dead_lettered.saturating_add(dead_lettered);
         ledger.book.pass(&drops);
         Ok(Answer::default())
     }

@@ -256,6 +256,7 @@ fn action(text: &str) -> Parsed<LedgerAction> {
                 to,
                 stored: first.get("stored", to)?,
                 delivered: first.get("delivered", 0)?,
+                dead_lettered: first.get("dead", 0)?,
                 drops,
             })
         }
