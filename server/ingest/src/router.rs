@@ -79,14 +79,15 @@ pub trait ShardHandle: Send + Sync + 'static {
     /// See [`PutError`].
     async fn gap(&self, gap: Gap) -> Result<(), PutError>;
 
-    /// Waits until every event of `lineage` below offset `end` is in a final file, or dead-lettered,
-    /// or dropped by a policy, in each required channel. At once if the lineage is no longer listed.
+    /// Waits until every event of `lineage` from offset `from` to before `to`, and all before them, is
+    /// in a final file, or dead-lettered, or dropped by a policy, in each required channel. At once
+    /// if the lineage is no longer listed.
     ///
     /// Cancel-safe.
     ///
     /// # Errors
-    /// When some of it was given up.
-    async fn committed(&self, lineage: Lineage, end: u64) -> Result<(), CommitError>;
+    /// When some of the range was given up.
+    async fn committed(&self, lineage: Lineage, from: u64, to: u64) -> Result<(), CommitError>;
 }
 
 /// What a producer says about itself.

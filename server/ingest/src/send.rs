@@ -104,7 +104,7 @@ impl Lanes {
             .map_err(|_| Refusal::new(proto::v1::Code::Unknown, "the node gave up"))??;
         if asked == Some(Level::Committed) {
             let end = stored.first_offset + u64::from(stored.count);
-            stored.shard.committed(stored.lineage, end).await?;
+            stored.shard.committed(stored.lineage, stored.first_offset, end).await?;
             stored.level = Level::Committed;
         }
         Ok(stored)

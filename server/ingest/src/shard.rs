@@ -12,12 +12,12 @@ use crate::router::{CommitError, Gap, OpenSession, Session, ShardHandle};
 /// Says when events are in final files.
 #[async_trait]
 pub trait Committed: Send + Sync + 'static {
-    /// Waits until everything of `lineage` below offset `end` is final in each required channel.
+    /// Waits until everything of `lineage` below offset `to` is final in each required channel.
     /// See [`ShardHandle::committed`].
     ///
     /// # Errors
-    /// When some of it was given up.
-    async fn committed(&self, lineage: Lineage, end: u64) -> Result<(), CommitError>;
+    /// When some of it from offset `from` on was given up.
+    async fn committed(&self, lineage: Lineage, from: u64, to: u64) -> Result<(), CommitError>;
 }
 
 /// One source's way into one shard.
@@ -92,7 +92,7 @@ impl ShardHandle for SourceShard {
         self.shard.gap(sdk_channel::record::Gap { producer, generation, from, to }).await
     }
 
-    async fn committed(&self, lineage: Lineage, end: u64) -> Result<(), CommitError> {
-        self.committed.committed(lineage, end).await
+    async fn committed(&self, lineage: Lineage, from: u64, to: u64) -> Result<(), CommitError> {
+        self.committed.committed(lineage, from, to).await
     }
 }

@@ -42,8 +42,9 @@ impl Commits {
         let first = self.first.get_or_insert_with(|| {
             let shard = Arc::clone(&waiting.shard);
             let lineage = waiting.receipt.lineage;
-            let end = waiting.receipt.first_offset + u64::from(waiting.receipt.count);
-            async move { shard.committed(lineage, end).await }.boxed()
+            let from = waiting.receipt.first_offset;
+            let to = from + u64::from(waiting.receipt.count);
+            async move { shard.committed(lineage, from, to).await }.boxed()
         });
         let result = first.await;
         self.first = None;

@@ -38,7 +38,7 @@ struct Finals(watch::Sender<u64>);
 
 #[async_trait]
 impl Committed for Finals {
-    async fn committed(&self, _: Lineage, end: u64) -> Result<(), CommitError> {
+    async fn committed(&self, _: Lineage, _: u64, end: u64) -> Result<(), CommitError> {
         let mut finals = self.0.subscribe();
         finals.wait_for(|floor| *floor >= end).await.map_err(|_| CommitError::Stopped)?;
         Ok(())

@@ -164,6 +164,31 @@ async fn a_rejected_block_becomes_a_dead_letter_alone() {
 }
 
 #[tokio::test]
+async fn of_a_put_that_goes_out_in_two_blocks_only_the_rejected_one_is_a_dead_letter() {
+    let node = Node::start(Level::Local).await;
+    let letters = Arc::new(Letters::default());
+    let letters_of_sink = Arc::clone(&letters) as Arc<dyn DeadLetters>;
+    // Each event is a block of its own.
+    let small = CollectorSink { batch_bytes: ByteSize(1), ..spec(&node.url()) };
+    let mut sink = sink(&small).with_dead_letters("up", letters_of_sink);
+    let whole = block(0, ["a", "b", "c", "d"]);
+    let part = |positions: &[u32]| {
+        (Positions::Some(positions.into()), whole.thin(positions).expect("not empty"))
+    };
+    let parts = smallvec![part(&[0, 2]), part(&[1, 3])];
+    let stored =
+        vec![Stored { first_offset: 7, count: 4, put_time_ms: 1, parts, dropped: Vec::new() }];
+    let split = Batch { lineage: LINEAGE, from: 7, to: 11, stored };
+    node.twin.refuse(PutError::Rejected { reason: Rejection::Content("too long".into()) });
+    in_time(sink.deliver(&split)).await.expect("delivered or buried");
+    assert_eq!(node.twin.bodies(), ["b", "c", "d"]);
+    let letters = letters.0.lock().expect("not poisoned").clone();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].starts_with("up 7 a: rejected (invalid)"), "{letters:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn without_dead_letters_the_batch_is_rejected() {
     let node = Node::start(Level::Local).await;
     let mut sink = sink(&spec(&node.url()));

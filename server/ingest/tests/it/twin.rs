@@ -241,7 +241,7 @@ impl ShardHandle for Twin {
         }
     }
 
-    async fn committed(&self, _: Lineage, end: u64) -> Result<(), CommitError> {
+    async fn committed(&self, _: Lineage, _: u64, end: u64) -> Result<(), CommitError> {
         let mut committed = self.committed.subscribe();
         let known = committed.wait_for(|known| known.as_ref().map_or(true, |floor| *floor >= end));
         known.await.map_err(|_| CommitError::Stopped)?.clone().map(|_| ())
