@@ -117,7 +117,8 @@ impl Hdfs {
         self.xtask(&words)
     }
 
-    /// Everything below a directory, read by Hadoop's own client into a local folder.
+    /// What a job would read below a directory, by Hadoop's own client into a local folder. (In
+    /// staging a file may be open, which that client does not read.)
     ///
     /// # Panics
     ///
@@ -125,7 +126,8 @@ impl Hdfs {
     pub fn download(&self, path: &str) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let local = folder.path().join("files");
-        self.fs(&["-get", path, &local.display().to_string()]);
+        std::fs::create_dir(&local).expect("a folder");
+        self.fs(&["-get", &format!("{path}/[^._]*"), &local.display().to_string()]);
         (folder, local)
     }
 

@@ -55,9 +55,9 @@ const CLIENT_DEFAULTS: [(&str, &str); 5] = [
     ("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true"),
     // A read goes on to the next replica within its deadline.
     ("dfs.client.socket-timeout", "10000"),
-    // A NameNode that restarts is waited for within the deadline of a call, and no longer: the
-    // client's own 15 tries take three minutes.
-    ("dfs.client.failover.max.attempts", "10"),
+    // The client's own 15 tries take three minutes; these take five seconds, and the sink tries
+    // again.
+    ("dfs.client.failover.max.attempts", "6"),
     ("dfs.client.failover.sleep.base.millis", "200"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];

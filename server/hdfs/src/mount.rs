@@ -185,7 +185,15 @@ impl Mount {
         limit: Duration,
         call: impl Future<Output = Result<T, HdfsError>> + Send,
     ) -> Result<T, Trouble> {
-        self.guarded(&self.names, connection, operation, path, limit, call).await
+        let called = self.guarded(&self.names, connection, operation, path, limit, call).await;
+        called.map_err(|trouble| match trouble.error.kind() {
+            // The client has asked every NameNode again and again: that is no answer in time, and
+            // weighs more than a DataNode that one file has met.
+            FsErrorKind::Unavailable if !trouble.plain_io => Trouble::from(
+                FsError::new(FsErrorKind::Timeout, operation, path).caused_by(trouble.error),
+            ),
+            _ => trouble,
+        })
     }
 
     /// Waits for a call that moves bytes.

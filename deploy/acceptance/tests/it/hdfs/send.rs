@@ -17,7 +17,7 @@ fn what_is_sent_comes_out_of_hdfs_byte_for_byte() {
     let words = ["--output", "json", "send", "--ack", "committed", "--timeout", "120s"];
     let answer = node.cli_with_input(&words, &lines).expect(0).json();
     assert_eq!(answer["acked_events"], 100_000);
-    assert!(hdfs.tree("/send/logs").concatenated() == lines, "the files are not what was sent");
+    assert!(hdfs.tree("/send/logs/default").concatenated() == lines, "the files are not what was sent");
     let audit = node.audit(true);
     assert_eq!(audit["balanced"], true, "{audit:#}");
     assert_eq!(audit["flows"][0]["in_files"], 100_000, "{audit:#}");
@@ -46,7 +46,9 @@ fn a_clean_stop_leaves_no_staging_and_a_restart_goes_on() {
     let Some(hdfs) = Hdfs::shared() else { return };
     let mut node = super::node(hdfs, "restart", &[]);
     node.start();
-    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    // The sink works, and then something is open.
+    node.cli_with_input(&["send", "--ack", "committed"], &seq(500)).expect(0);
+    node.cli_with_input(&["send"], &seq(500)).expect(0);
     node.stop().expect(0);
     let before = hdfs.tree("/restart/files");
     assert_eq!(before.lines(), 1_000, "SIGTERM rolls what is open\n{}", node.log());
