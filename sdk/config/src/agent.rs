@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, ByteSize, DurationText, FlowSpec, LogSettings};
+use crate::{AccessSpec, Address, ByteSize, DurationText, FlowSpec, LogSettings, TlsSettings};
 
 /// An agent's configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct AgentSettings {
     pub admin: Address,
     /// Whether an address that other machines reach may be served without TLS.
     pub insecure: bool,
+    /// How connections to the admin port are encrypted. `None` = not at all.
+    pub tls: Option<TlsSettings>,
+    /// Who may see the pages, by name. Empty = whoever can connect.
+    pub access: BTreeMap<String, AccessSpec>,
     /// How long an orderly stop may take.
     pub shutdown_timeout: DurationText,
     /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
@@ -41,6 +45,8 @@ impl Default for AgentSettings {
             data_dir: "./collector-agent".to_owned(),
             admin: Address::new("127.0.0.1", 7403),
             insecure: false,
+            tls: None,
+            access: BTreeMap::new(),
             shutdown_timeout: DurationText::from_secs(30),
             cache: ByteSize::mib(16),
             log: LogSettings::default(),

@@ -4,6 +4,7 @@ mod flow;
 mod group;
 mod interceptor;
 mod path;
+mod security;
 mod settings;
 mod sink;
 mod source;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use crate::mask::masked;
 use crate::mistake::{Mistake, Severity};
 
 /// Everything that is wrong with one file, in the order of its text. `Display` is what a person
@@ -39,8 +40,9 @@ pub struct Diagnostic {
 
 impl Diagnostics {
     pub(crate) fn new(file_name: &str, text: &str, mistakes: Vec<Mistake>) -> Diagnostics {
-        let items = mistakes.into_iter().map(|mistake| Diagnostic::new(text, mistake)).collect();
-        Diagnostics { file_name: file_name.to_owned(), text: text.to_owned(), items }
+        let text = masked(text);
+        let items = mistakes.into_iter().map(|mistake| Diagnostic::new(&text, mistake)).collect();
+        Diagnostics { file_name: file_name.to_owned(), text, items }
     }
 
     /// The name of the file.

@@ -17,11 +17,13 @@ mod group;
 mod hints;
 mod interceptor;
 pub mod ledger;
+mod mask;
 mod mistake;
 mod nearest;
 mod node;
 mod parse;
 mod replacement;
+mod security;
 mod selector;
 mod sink;
 mod size;
@@ -50,6 +52,7 @@ pub use mistake::{KeyPath, Mistake, Severity, Step};
 pub use node::{ArchiveSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings};
 pub use parse::{Parsed, Resolve, parse_agent, parse_flows, parse_node, process_env};
 pub use replacement::{Replacement, ReplacementError, ReplacementPiece};
+pub use security::{AccessSpec, AdminAccess, ClientCertificate, Port, TlsSettings};
 pub use selector::{MultiplexingSelector, ReplicatingSelector, SelectorSpec};
 pub use sink::{
     AckLevel, CollectorSink, FilesSink, GzipCodec, HeaderAndTextSerializer, JsonSerializer,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, ByteSize, DurationText, FlowSpec, default_flow};
+use crate::{AccessSpec, Address, ByteSize, DurationText, FlowSpec, TlsSettings, default_flow};
 
 /// A node's configuration file. The default has no flow: [`NodeConfig::without_file`] has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct NodeSettings {
     pub admin: Address,
     /// Whether addresses that other machines reach may be served without TLS.
     pub insecure: bool,
+    /// How connections are encrypted. `None` = not at all.
+    pub tls: Option<TlsSettings>,
+    /// Who may do what, by name. Empty = whoever can connect may do everything.
+    pub access: BTreeMap<String, AccessSpec>,
     /// How long an orderly stop may take.
     pub shutdown_timeout: DurationText,
     /// Recent blocks kept in memory, so that a sink that keeps up never reads the disk.
@@ -64,6 +68,8 @@ impl Default for NodeSettings {
             peer: Address::new("127.0.0.1", 7401),
             admin: Address::new("127.0.0.1", 7402),
             insecure: false,
+            tls: None,
+            access: BTreeMap::new(),
             shutdown_timeout: DurationText::from_secs(30),
             cache: ByteSize::mib(64),
             log: LogSettings::default(),

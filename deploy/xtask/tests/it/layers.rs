@@ -7,6 +7,7 @@ const LAYERS: &[&[&str]] = &[
     &["proto", "sdk-event"],
     &["sdk-config"],
     &["sdk-flow", "sdk-wal"],
+    &["sdk-tls"],
     &["sdk-channel", "sdk-files", "sdk-sources", "sdk-producer"],
     &["sdk-sinks"],
     &["sdk-edge"],

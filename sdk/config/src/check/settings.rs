@@ -1,8 +1,9 @@
 //! The `[node]` and `[agent]` tables.
 
 use super::Checker;
+use super::security::Door;
 use crate::mistake::KeyPath;
-use crate::{Address, AgentSettings, ByteSize, Limits, LogSettings, NodeSettings};
+use crate::{Address, AgentSettings, ByteSize, Limits, LogSettings, NodeSettings, Port};
 
 /// The smallest segment file.
 const SEGMENT_MIN: ByteSize = ByteSize::mib(1);
@@ -19,9 +20,11 @@ impl Checker {
     pub(crate) fn node(&mut self, node: &NodeSettings) {
         let path = KeyPath::root("node");
         self.data_dir(&path, &node.data_dir);
+        let door = Door { insecure: node.insecure, tls: node.tls.as_ref(), access: &node.access };
         let addresses = [("ingest", &node.ingest), ("peer", &node.peer), ("admin", &node.admin)];
+        let ports = [Port::Ingest, Port::Peer, Port::Admin];
         for (at, (key, address)) in addresses.into_iter().enumerate() {
-            self.listen(path.key(key), address, node.insecure);
+            self.listen(path.key(key), address, ports[at], &door);
             let same = |(_, other): &&(&str, &Address)| *other == address && address.port != 0;
             if let Some((other, _)) = addresses[..at].iter().find(same) {
                 self.error(path.key(key), format!("`{key}` and `{other}` have the same address"))
@@ -29,6 +32,10 @@ impl Checker {
                     .about(path.key(other));
             }
         }
+        if let Some(tls) = door.tls {
+            self.tls(&path.key("tls"), tls);
+        }
+        self.access(&path.key("access"), &door);
         self.positive(path.key("shutdown_timeout"), node.shutdown_timeout.millis());
         self.log(&path.key("log"), &node.log);
         let least = ByteSize(SEGMENT_MIN.bytes() * SEGMENTS_MIN);
@@ -45,7 +52,13 @@ impl Checker {
     pub(crate) fn agent(&mut self, agent: &AgentSettings) {
         let path = KeyPath::root("agent");
         self.data_dir(&path, &agent.data_dir);
-        self.listen(path.key("admin"), &agent.admin, agent.insecure);
+        let door =
+            Door { insecure: agent.insecure, tls: agent.tls.as_ref(), access: &agent.access };
+        self.listen(path.key("admin"), &agent.admin, Port::Admin, &door);
+        if let Some(tls) = door.tls {
+            self.tls(&path.key("tls"), tls);
+        }
+        self.access(&path.key("access"), &door);
         self.positive(path.key("shutdown_timeout"), agent.shutdown_timeout.millis());
         self.log(&path.key("log"), &agent.log);
     }
@@ -55,18 +68,9 @@ impl Checker {
             self.required(path, "data_dir", "write `data_dir = \"/var/lib/collector\"`");
         } else if data_dir.starts_with("~/") {
             self.error(path.key("data_dir"), "`~` is not expanded").help("write `${env:HOME}`");
-        }
-    }
-
-    fn listen(&mut self, path: KeyPath, address: &Address, insecure: bool) {
-        if !address.is_loopback() && !insecure {
-            let table = path.parent();
-            self.error(path, format!("`{address}` is reached from other machines without TLS"))
-                .help(format!(
-                    "keep it on `127.0.0.1`, or say `insecure = true` in `[{table}]` if the \
-                     network is trusted"
-                ))
-                .about(table.key("insecure"));
+        } else if let Some((scheme, _)) = data_dir.split_once("://") {
+            self.error(path.key("data_dir"), format!("`{scheme}://` is no path on a local disk"))
+                .help("what must survive this process stands on a disk of this machine; only the `path` of a files sink may be `hdfs://…`");
         }
     }
 

@@ -134,6 +134,12 @@ impl Checker {
         for (at, endpoint) in sink.endpoints.iter().enumerate() {
             self.endpoint(path.key("endpoints").index(at), endpoint);
         }
+        self.client_files(path, sink);
+        if sink.token_file.is_some() {
+            for (at, endpoint) in sink.endpoints.iter().enumerate() {
+                self.token_in_clear(path.key("endpoints").index(at), endpoint);
+            }
+        }
         if sink.flow.as_deref() == Some("") {
             self.error(path.key("flow"), "`flow` is empty")
                 .help("remove it to send into the flow of the same name");
@@ -160,11 +166,21 @@ impl Checker {
             return;
         };
         let address = rest.trim_end_matches('/');
-        if scheme != "http" {
+        if !matches!(scheme, "http" | "https") {
             self.error(path, format!("`{scheme}://` is not supported"))
-                .help(format!("write `\"http://{address}\"`"));
+                .help(format!("write `\"http://{address}\"`, or `https`"));
         } else if let Err(error) = address.parse::<Address>() {
-            self.error_text(path, error).help("write `\"http://HOST:PORT\"`");
+            self.error_text(path, error).help(format!("write `\"{scheme}://HOST:PORT\"`"));
+        }
+    }
+
+    fn token_in_clear(&mut self, path: KeyPath, endpoint: &str) {
+        let Some(address) = endpoint.strip_prefix("http://") else { return };
+        let address = address.trim_end_matches('/');
+        if address.parse::<Address>().is_ok_and(|address| !address.is_loopback()) {
+            self.error(path.clone(), "the token would go over the network unencrypted")
+                .help(format!("write `\"https://{address}\"`"))
+                .about(path.parent().parent().key("token_file"));
         }
     }
 }

@@ -12,8 +12,18 @@ use crate::{ByteSize, DurationText};
 pub struct CollectorSink {
     /// The channel this sink takes from. Required.
     pub channel: String,
-    /// Ingest addresses as `http://HOST:PORT`; the next is tried when one fails.
+    /// Ingest addresses as `http://HOST:PORT` or `https://HOST:PORT`; the next is tried when one fails.
     pub endpoints: Vec<String>,
+    /// The file with the CAs that nodes' certificates are signed by, PEM. `None` = those of the system.
+    pub ca: Option<String>,
+    /// The file with the certificate to show, PEM.
+    pub certificate: Option<String>,
+    /// The file with its private key, PEM.
+    pub key: Option<String>,
+    /// The file with the token to send.
+    pub token_file: Option<String>,
+    /// The name that nodes' certificates are for. `None` = the host in the endpoint.
+    pub server_name: Option<String>,
     /// The flow to send into. `None` = the flow of the same name.
     pub flow: Option<String>,
     /// What an acknowledgement must promise before the channel may forget. `None` = what the flow
@@ -40,6 +50,11 @@ impl Default for CollectorSink {
         CollectorSink {
             channel: String::new(),
             endpoints: vec!["http://127.0.0.1:7400".to_owned()],
+            ca: None,
+            certificate: None,
+            key: None,
+            token_file: None,
+            server_name: None,
             flow: None,
             ack: None,
             codec: WireCodec::None,

@@ -74,6 +74,14 @@ fn an_agent_with_them_has_the_defaults() {
 fn further_parts_have_the_defaults_too() {
     let config = node(&in_use(annotated_defaults()));
     assert_eq!(config.node.log.quota, Some(ByteSize::gib(50)));
+    let tls = config.node.tls.expect("the table");
+    let files = TlsSettings {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+        ..TlsSettings::default()
+    };
+    assert_eq!(tls, files);
     let flow = &config.flows["example"];
     for source in flow.sources.values() {
         if let SourceSpec::Seq(seq) = source {
@@ -109,8 +117,18 @@ fn further_parts_have_the_defaults_too() {
             }
             SinkSpec::Null(it) => assert_eq!(*it, NullSink { channel, ..Default::default() }),
             SinkSpec::Collector(it) => {
-                let (flow, ack) = (it.flow.clone(), it.ack);
-                assert_eq!(**it, CollectorSink { channel, flow, ack, ..Default::default() });
+                let examples = CollectorSink {
+                    channel,
+                    flow: it.flow.clone(),
+                    ack: it.ack,
+                    ca: it.ca.clone(),
+                    certificate: it.certificate.clone(),
+                    key: it.key.clone(),
+                    token_file: it.token_file.clone(),
+                    server_name: it.server_name.clone(),
+                    ..CollectorSink::default()
+                };
+                assert_eq!(**it, examples);
             }
             SinkSpec::Files(_) => {}
         }
@@ -158,6 +176,8 @@ fn no_key_is_left_out() {
     check(node, "raft", keys::<RaftSettings>());
     check(node, "archive", keys::<ArchiveSettings>());
     check(node, "limits", keys::<Limits>());
+    check(node, "tls", keys::<TlsSettings>());
+    check(node, "access", keys::<AccessSpec>());
     check(node, "flow", keys::<FlowSpec>());
     check(node, "source", keys::<CollectorSource>());
     check(node, "seq", keys::<SeqSource>());
@@ -181,6 +201,8 @@ fn no_key_is_left_out() {
     check(node, "load_balance", keys::<LoadBalanceGroup>());
     check(agent, "agent", keys::<AgentSettings>());
     check(agent, "log", keys::<LogSettings>());
+    check(agent, "tls", keys::<TlsSettings>());
+    check(agent, "access", keys::<AccessSpec>());
     check(agent, "taildir", keys::<TaildirSource>());
     check(agent, "multiline", keys::<Multiline>());
     check(agent, "collector", keys::<CollectorSink>());

@@ -579,7 +579,7 @@ ingest = "[::1]:7402" ⏎ admin = "[::1]:7402"
             ## data_dir = ""
             error node.data_dir = "": `data_dir` is required -> write `data_dir = "/var/lib/collector"`
             ## ingest = "0.0.0.0:7400"
-            error node.ingest = "0.0.0.0:7400": `0.0.0.0:7400` is reached from other machines without TLS -> keep it on `127.0.0.1`, or say `insecure = true` in `[node]` if the network is trusted
+            error node.ingest = "0.0.0.0:7400": `0.0.0.0:7400` is reached from other machines without TLS -> keep it on `127.0.0.1`, write a table `[node.tls]`, or say `insecure = true` in `[node]` if the network is trusted
             ## insecure = true ⏎ ingest = "0.0.0.0:7400"
             ## ingest = "0.0.0.0"
             error node.ingest = "0.0.0.0": an address has a port -> write `"HOST:PORT"`, for example `"127.0.0.1:7400"`
@@ -662,7 +662,7 @@ type = "files"
             ## [node]
             error node = node: unknown key `node` -> this is a node's table: `collector-server check` reads it
             ## admin = "0.0.0.0:7403"
-            error agent.admin = "0.0.0.0:7403": `0.0.0.0:7403` is reached from other machines without TLS -> keep it on `127.0.0.1`, or say `insecure = true` in `[agent]` if the network is trusted
+            error agent.admin = "0.0.0.0:7403": `0.0.0.0:7403` is reached from other machines without TLS -> keep it on `127.0.0.1`, write a table `[agent.tls]`, or say `insecure = true` in `[agent]` if the network is trusted
             ## [flow.web] ⏎ shards = 4 ⏎ [flow.web.sources.log]
             warning flow.web.shards = shards: `shards` means nothing on an agent -> remove it
             ## type = "TAILDIR"
@@ -708,7 +708,6 @@ type = "files"
             error flow.web.sinks.tier.endpoints = []: `endpoints` is required -> write `endpoints = ["http://127.0.0.1:7400"]`
             ## endpoints = ["node1:7400", "https://x:1", "http://node1"]
             error flow.web.sinks.tier.endpoints[0] = "node1:7400": "node1:7400" is not a URL -> write `"http://node1:7400"`
-            error flow.web.sinks.tier.endpoints[1] = "https://x:1": `https://` is not supported -> write `"http://x:1"`
             error flow.web.sinks.tier.endpoints[2] = "http://node1": an address has a port -> write `"http://HOST:PORT"`
             ## hostname = "node1"
             error flow.web.sinks.tier.hostname = hostname: unknown key `hostname` -> write `endpoints = ["http://HOST:7400"]`
@@ -744,4 +743,68 @@ fn flows_of_a_cluster_have_absolute_paths() {
     expect![[r#"
         error flow.web.sinks.local.path = "./data/web/%Y-%m-%d/%H%M": the path is not absolute -> it is the same for all nodes: begin with `/` or `hdfs://`
     "#]].assert_eq(&lines(&refused));
+}
+
+#[test]
+fn security() {
+    let changes = r##"
+@ data_dir = "/var/lib/collector"
+[node.tls]
+[node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key" ⏎ ports = []
+[node.tls] ⏎ certificate = "/c.pem" ⏎ key = "0123456789abcdef0123456789abcdef"
+[node.tls] ⏎ certificate = "/c.pem" ⏎ key = "-----BEGIN PRIVATE KEY-----MIIE"
+[node.tls] ⏎ certificate = "~/c.pem" ⏎ key = "/c.key" ⏎ reload = "1ms"
+ingest = "0.0.0.0:7400" ⏎ [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key"
+ingest = "0.0.0.0:7400" ⏎ [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key" ⏎ ports = ["admin"]
+ingest = "0.0.0.0:7400" ⏎ insecure = true ⏎ [node.access.a] ⏎ token_file = "/a" ⏎ send = ["*"]
+[node.access.a]
+[node.access.a] ⏎ token = "hunter2" ⏎ anyone = true ⏎ admin = "view"
+[node.access.a] ⏎ anyone = true ⏎ admin = "all"
+[node.access.a] ⏎ certificates = ["a.b"] ⏎ send = ["web"]
+[node.tls] ⏎ certificate = "/c" ⏎ key = "/k" ⏎ client_ca = "/a" ⏎ [node.access.a] ⏎ certificates = ["*", "a*b", "*.a", "spiffe://a/*"] ⏎ send = ["web"]
+"##;
+    each(node, FLOW, changes, expect![[r###"
+        ## [node.tls]
+        error node.tls.certificate = tls: `certificate` is required -> write `certificate = "/etc/collector/node.pem"`, the name of a file
+        error node.tls.key = tls: `key` is required -> write `key = "/etc/collector/node.key"`, the name of a file
+        ## [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key" ⏎ ports = []
+        error node.tls.ports = []: no port speaks TLS -> remove the key, for all of them
+        ## [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "0123456789abcdef0123456789abcdef"
+        error node.tls.key = "********************************": `key` holds the thing itself, not the name of its file -> put it into a file of its own, and write `key = "/path/of/it"`
+        ## [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "-----BEGIN PRIVATE KEY-----MIIE"
+        error node.tls.key = "*******************************": `key` holds the thing itself, not the name of its file -> put it into a file of its own, and write `key = "/path/of/it"`
+        ## [node.tls] ⏎ certificate = "~/c.pem" ⏎ key = "/c.key" ⏎ reload = "1ms"
+        error node.tls.certificate = "~/c.pem": `~` is not expanded -> write `${env:HOME}`
+        error node.tls.reload = "1ms": `reload` cannot be 1ms -> 100ms or more
+        ## ingest = "0.0.0.0:7400" ⏎ [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key"
+        ## ingest = "0.0.0.0:7400" ⏎ [node.tls] ⏎ certificate = "/c.pem" ⏎ key = "/c.key" ⏎ ports = ["admin"]
+        error node.ingest = "0.0.0.0:7400": `0.0.0.0:7400` is reached from other machines without TLS -> keep it on `127.0.0.1`, write a table `[node.tls]`, or say `insecure = true` in `[node]` if the network is trusted
+        ## ingest = "0.0.0.0:7400" ⏎ insecure = true ⏎ [node.access.a] ⏎ token_file = "/a" ⏎ send = ["*"]
+        warning node.ingest = "0.0.0.0:7400": tokens reach `0.0.0.0:7400` unencrypted -> write a table `[node.tls]`: whoever sees a token has it
+        ## [node.access.a]
+        error node.access.a = a: nothing says who `a` is -> write `token_file`, `certificates` or `anyone = true`
+        ## [node.access.a] ⏎ token = "hunter2" ⏎ anyone = true ⏎ admin = "view"
+        error node.access.a.token = token: unknown key `token` -> did you mean `token_file`?
+        ## [node.access.a] ⏎ anyone = true ⏎ admin = "all"
+        warning node.access.a = a: `a` may do nothing -> write `send = ["FLOW"]`, or `admin = "view"` or `"full"`
+        error node.access.a.admin = "all": unknown value for `admin`: `all` -> there are `none`, `view`, `full`
+        ## [node.access.a] ⏎ certificates = ["a.b"] ⏎ send = ["web"]
+        error node.access.a.certificates = ["a.b"]: no client is asked for a certificate -> write `client_ca` in the table `tls`, the file with their CAs
+        ## [node.tls] ⏎ certificate = "/c" ⏎ key = "/k" ⏎ client_ca = "/a" ⏎ [node.access.a] ⏎ certificates = ["*", "a*b", "*.a", "spiffe://a/*"] ⏎ send = ["web"]
+        error node.access.a.certificates[0] = "*": `*` is no name -> `shop.example.com`, `*.example.com` or `spiffe://example.com/shop/*`
+        error node.access.a.certificates[1] = "a*b": `a*b` is no name -> `shop.example.com`, `*.example.com` or `spiffe://example.com/shop/*`
+    "###]]);
+    let changes = r##"
+@ endpoints = ["http://node1:7400"]
+endpoints = ["https://node-1:7400"] ⏎ ca = "/ca.pem" ⏎ token_file = "/token"
+endpoints = ["http://node-1:7400"] ⏎ token_file = "/token"
+endpoints = ["https://node-1:7400"] ⏎ certificate = "/c.pem"
+"##;
+    each(agent, AGENT, changes, expect![[r###"
+        ## endpoints = ["https://node-1:7400"] ⏎ ca = "/ca.pem" ⏎ token_file = "/token"
+        ## endpoints = ["http://node-1:7400"] ⏎ token_file = "/token"
+        error flow.web.sinks.tier.endpoints[0] = "http://node-1:7400": the token would go over the network unencrypted -> write `"https://node-1:7400"`
+        ## endpoints = ["https://node-1:7400"] ⏎ certificate = "/c.pem"
+        error flow.web.sinks.tier.certificate = "/c.pem": `certificate` is there without `key` -> a certificate is of no use without its private key, nor the other way round
+    "###]]);
 }
