@@ -10,6 +10,13 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
+/// A result, for whoever reads standard output.
+pub(crate) fn print(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        say(&format!("cannot print: {error}"));
+    }
+}
+
 /// `cargo` as it runs us.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

@@ -2,7 +2,12 @@
 
 mod bench;
 mod command;
+mod flume;
+mod hdfs;
+mod jars;
+mod java;
 mod lint;
+mod loopback;
 mod suite;
 mod test;
 mod tool;
@@ -25,6 +30,8 @@ enum Recipe {
     Lint(lint::Options),
     /// Prints the tables of the benchmarks, each with its raw loop beside it in the same run
     Bench(bench::Options),
+    /// A real HDFS on this machine, from Maven Central
+    Hdfs(hdfs::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
         Recipe::Test(options) => test::run(&options),
         Recipe::Lint(options) => lint::run(&options),
         Recipe::Bench(options) => bench::run(&options),
+        Recipe::Hdfs(options) => hdfs::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

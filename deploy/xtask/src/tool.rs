@@ -47,6 +47,19 @@ pub(crate) const TOOLS: &[Tool] = &[
         source: Source::Debian("e2fsprogs"),
         purpose: "full disks and read-only directories",
     },
+    Tool { program: "java", source: Source::Debian("default-jre-headless"), purpose: "HDFS" },
+    Tool {
+        program: "mvn",
+        source: Source::Debian("maven"),
+        purpose: "HDFS, whose jars Maven gets",
+    },
+    Tool { program: "krb5kdc", source: Source::Debian("krb5-kdc"), purpose: "HDFS with Kerberos" },
+    Tool {
+        program: "kadmin.local",
+        source: Source::Debian("krb5-admin-server"),
+        purpose: "HDFS with Kerberos",
+    },
+    Tool { program: "kinit", source: Source::Debian("krb5-user"), purpose: "HDFS with Kerberos" },
     Tool {
         program: "grpcurl",
         source: Source::Go("github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"),
@@ -97,7 +110,7 @@ pub(crate) fn install() -> Result<()> {
             say(&format!("could not build {}: {}", tool.program, tool.remedy()));
         }
     }
-    Ok(())
+    crate::hdfs::fetch_jars()
 }
 
 fn debian(packages: &[&str]) -> Result<()> {
