@@ -32,6 +32,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
     if all || arguments.table == Table::Calls {
         calls(folder, seconds)?;
     }
+    if all || arguments.table == Table::Tls {
+        tls(folder, seconds)?;
+    }
     if all || arguments.table == Table::Restart {
         restart(folder)?;
     }
@@ -58,14 +61,7 @@ struct Row {
 
 fn ingest(folder: &Path, seconds: u64) -> Result<()> {
     say("ingest: 500-byte events with three attributes, 500 a block, level local");
-    say(&format!(
-        "{:<26} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>9}",
-        "", "events/s", "server", "client", "p50", "p99", "p99.9", "max", "RSS", "CPU wait"
-    ));
-    say(&format!(
-        "{:<26} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>9}",
-        "", "", "CPU s/M", "CPU s/M", "ms", "ms", "ms", "ms", "MiB", "%"
-    ));
+    headings();
     let raw = measure("raw loop", Server::raw(folder)?, seconds, "max")?;
     raw.show();
     let node = measure("node, files rolling", Server::node(folder, true)?, seconds, "max")?;
@@ -84,6 +80,17 @@ fn ingest(folder: &Path, seconds: u64) -> Result<()> {
         (node.cpu() + node_again.cpu()) / (raw.cpu() + raw_again.cpu()),
     ));
     Ok(())
+}
+
+fn headings() {
+    say(&format!(
+        "{:<26} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>9}",
+        "", "events/s", "server", "client", "p50", "p99", "p99.9", "max", "RSS", "CPU wait"
+    ));
+    say(&format!(
+        "{:<26} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>9}",
+        "", "", "CPU s/M", "CPU s/M", "ms", "ms", "ms", "ms", "MiB", "%"
+    ));
 }
 
 fn measure(name: &'static str, mut server: Server, seconds: u64, rate: &str) -> Result<Row> {
@@ -131,6 +138,26 @@ impl Row {
             self.pressure,
         ));
     }
+}
+
+fn tls(folder: &Path, seconds: u64) -> Result<()> {
+    say(
+        "tls: the same load over TLS 1.3 (AES-128-GCM, ECDSA P-256) and in the clear, files rolling",
+    );
+    headings();
+    let clear = || measure("in the clear", Server::node(folder, true)?, seconds, "max");
+    let over_tls = || measure("over TLS", Server::node_with_tls(folder)?, seconds, "max");
+    // There and back: the machine may have changed in between.
+    let rows = [clear()?, over_tls()?, over_tls()?, clear()?];
+    rows.iter().for_each(Row::show);
+    let [clear, tls, tls_again, clear_again] = &rows;
+    let cpu = |row: &Row| row.cpu() + row.report.client_cpu_seconds / row.millions();
+    say(&format!(
+        "TLS : clear   rate {:.2} (at least 0.65)   CPU of both ends {:.2}\n",
+        (tls.rate() + tls_again.rate()) / (clear.rate() + clear_again.rate()),
+        (cpu(tls) + cpu(tls_again)) / (cpu(clear) + cpu(clear_again)),
+    ));
+    Ok(())
 }
 
 fn calls(folder: &Path, seconds: u64) -> Result<()> {
@@ -201,6 +228,9 @@ fn generator(server: &Server) -> Command {
     let own = std::env::current_exe().unwrap_or_else(|_| "collector-loadtest".into());
     let mut command = Command::new(own);
     command.args(["--output", "json", "--endpoint", server.endpoint()]);
+    if let Some(ca) = server.ca() {
+        command.arg("--ca").arg(ca);
+    }
     command
 }
 

@@ -1,5 +1,6 @@
 //! `calls`: unary calls, so many at once, each begun when another ends.
 
+use crate::Unreachable;
 use crate::arguments::{CallsArguments, Global, Output};
 use crate::print::{grouped, say};
 use crate::report::{CallsReport, Quantiles};
@@ -7,9 +8,10 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use proto::v1::ingest_client::IngestClient;
 use proto::v1::{PlainEvent, SendRequest};
+use sdk_tls::Link;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use tonic::transport::{Channel as Connection, Endpoint};
+use tonic::transport::Endpoint;
 
 /// Connections that share the calls: one has 64 streams at most.
 const STREAMS_PER_CONNECTION: u32 = 64;
@@ -20,11 +22,12 @@ const BODY_BYTES: usize = 500;
 pub(crate) async fn run(global: &Global, arguments: &CallsArguments) -> Result<bool> {
     let endpoint = global.endpoint.first().context("no endpoint")?;
     let connections = arguments.in_flight.div_ceil(STREAMS_PER_CONNECTION);
+    let security = global.security.client()?;
     let mut clients = Vec::new();
     for _ in 0..connections {
-        let connection =
-            Endpoint::from_shared(endpoint.clone())?.tcp_nodelay(true).connect().await?;
-        clients.push(IngestClient::new(connection));
+        let transport = Endpoint::from_shared(endpoint.clone())?.tcp_nodelay(true);
+        let link = security.connect(&transport).await.map_err(Unreachable)?;
+        clients.push(IngestClient::new(link));
     }
     let begun = Instant::now();
     let end = begun + Duration::from_secs(arguments.seconds);
@@ -64,7 +67,7 @@ pub(crate) async fn run(global: &Global, arguments: &CallsArguments) -> Result<b
 }
 
 async fn call_until(
-    mut client: IngestClient<Connection>,
+    mut client: IngestClient<Link>,
     end: Instant,
     empty: bool,
 ) -> Result<(u64, u64, Histogram<u64>)> {

@@ -31,6 +31,18 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// No node answers.
+#[derive(Debug)]
+struct Unreachable(String);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no node answers: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -47,7 +59,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             print::complain(&format!("{error:#}"));
-            let unreachable = error.chain().any(|cause| cause.is::<tonic::transport::Error>());
+            let unreachable = error.is::<Unreachable>();
             ExitCode::from(match unreachable {
                 _ if error.is::<Usage>() => 64,
                 true => 2,

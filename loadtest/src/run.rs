@@ -16,14 +16,14 @@ use crate::arguments::{Global, Output, RateArgument, RunArguments};
 use crate::ledger::Ledger;
 use crate::print::{complain, grouped, say};
 use crate::report::{Quantiles, RunReport};
-use crate::{Usage, cpu};
-use anyhow::{Context, Result};
+use crate::{Unreachable, Usage, cpu};
+use anyhow::Result;
 use drive::Drive;
 use generator::Generator;
 use schedule::Schedule;
 use sdk_event::ProducerId;
 use sdk_flow::{Entropy, SystemEntropy, Tasks};
-use sdk_producer::{BlockStream, BreakerOptions, Endpoint, RetryOptions, StreamOptions};
+use sdk_producer::{BlockStream, BreakerOptions, Client, Endpoint, RetryOptions, StreamOptions};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tally::Tally;
@@ -43,7 +43,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 const WINDOW_BYTES: usize = u32::MAX as usize / 2;
 
 pub(crate) async fn run(global: &Global, arguments: &RunArguments) -> Result<bool> {
-    let outcome = measure(&global.endpoint, arguments).await?;
+    let outcome = measure(&global.endpoint, global.security.client()?, arguments).await?;
     if let Some(reason) = &outcome.stopped {
         complain(&format!("stopped early: {reason}"));
     }
@@ -70,14 +70,18 @@ impl Outcome {
 }
 
 /// Runs the load to its end.
-pub(crate) async fn measure(endpoints: &[String], arguments: &RunArguments) -> Result<Outcome> {
+pub(crate) async fn measure(
+    endpoints: &[String],
+    security: Client,
+    arguments: &RunArguments,
+) -> Result<Outcome> {
     generator::check(arguments).map_err(Usage)?;
     let endpoints = endpoints
         .iter()
         .map(|text| text.parse::<Endpoint>())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Usage(error.to_string()))?;
-    reach(&endpoints).await?;
+    reach(&endpoints, &security).await?;
     let ledger = arguments.ledger.as_deref().map(Ledger::create).transpose()?;
     let ledger = ledger.map(|ledger| Arc::new(Mutex::new(ledger)));
     let interrupted = CancellationToken::new();
@@ -87,7 +91,7 @@ pub(crate) async fn measure(endpoints: &[String], arguments: &RunArguments) -> R
     let begun = Instant::now();
     for index in 0..arguments.producers {
         let id = random_id();
-        let stream = BlockStream::open(options(id, &endpoints, arguments), &tasks);
+        let stream = BlockStream::open(options(id, &endpoints, &security, arguments), &tasks);
         streams.push(stream.clone());
         let drive = Drive {
             generator: Generator::new(id, arguments)?,
@@ -129,23 +133,28 @@ pub(crate) async fn measure(endpoints: &[String], arguments: &RunArguments) -> R
 }
 
 /// An error unless some endpoint takes a connection now.
-async fn reach(endpoints: &[Endpoint]) -> Result<()> {
+async fn reach(endpoints: &[Endpoint], security: &Client) -> Result<()> {
     let mut last = None;
     for endpoint in endpoints {
         let transport = tonic::transport::Endpoint::from_shared(endpoint.url().to_owned())?
             .connect_timeout(CONNECT_WITHIN);
-        match transport.connect().await {
+        match security.connect(&transport).await {
             Ok(_) => return Ok(()),
-            Err(error) => last = Some((endpoint, error)),
+            Err(reason) => last = Some(format!("{endpoint}: {reason}")),
         }
     }
-    let (endpoint, error) = last.ok_or_else(|| Usage("no endpoint".to_owned()))?;
-    Err(error).with_context(|| format!("no node answers at {endpoint}"))
+    Err(Unreachable(last.ok_or_else(|| Usage("no endpoint".to_owned()))?).into())
 }
 
-fn options(id: ProducerId, endpoints: &[Endpoint], arguments: &RunArguments) -> StreamOptions {
+fn options(
+    id: ProducerId,
+    endpoints: &[Endpoint],
+    security: &Client,
+    arguments: &RunArguments,
+) -> StreamOptions {
     StreamOptions {
         endpoints: endpoints.to_vec(),
+        security: security.clone(),
         flow: arguments.flow.clone(),
         ack: arguments.ack,
         window_bytes: WINDOW_BYTES,

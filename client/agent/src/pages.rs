@@ -10,6 +10,7 @@ use axum::routing::get;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use sdk_edge::Edge;
+use sdk_tls::Gate;
 
 /// What the pages show.
 struct Faces {
@@ -18,8 +19,9 @@ struct Faces {
 }
 
 /// The pages of an edge.
-pub(crate) fn pages(edge: Edge) -> Router {
+pub(crate) fn pages(edge: Edge, gate: &Gate) -> Router {
     let mut registry = Registry::default();
+    gate.register(&mut registry);
     edge.register(&mut registry);
     Router::new()
         .route("/metrics", get(metrics))

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sdk_config::AgentSettings;
+use sdk_config::{AgentSettings, Port};
 use sdk_edge::{Edge, EdgeError, EdgeFailure, EdgeOptions};
 use sdk_flow::{Tasks, code};
+use sdk_tls::Gate;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -33,6 +34,8 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<u8> {
     let Some(config) = check::read(&file) else { return Ok(code::BAD) };
     let settings = config.agent;
     let mut signals = Signals::new().context("listen for signals")?;
+    let gate = Gate::load(settings.tls.as_ref(), &settings.access, "agent")
+        .context("guard the admin port")?;
     let data_dir = arguments.data_dir.unwrap_or_else(|| settings.data_dir.clone().into());
     let options = EdgeOptions {
         log: settings.log.clone(),
@@ -56,10 +59,12 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<u8> {
     let tasks = Tasks::new();
     let address = listener.local_addr().context("ask for the admin address")?;
     // Scripts read it: with port 0 nobody else knows it.
-    drop(writeln!(anstream::stdout(), "admin http://{address}"));
+    drop(writeln!(anstream::stdout(), "admin {}://{address}", gate.scheme(Port::Admin)));
     info!(version = env!("CARGO_PKG_VERSION"), %address, "agent is running");
-    let (router, of_pages) = (pages::pages(edge.clone()), tasks.clone());
-    tasks.start("admin", |stop| serve::serve(listener, router, of_pages, stop));
+    let (router, of_pages) = (pages::pages(edge.clone(), &gate), tasks.clone());
+    let watching = gate.clone();
+    tasks.start("gate", |stop| watching.watch(stop));
+    tasks.start("admin", |stop| serve::serve(listener, router, gate, of_pages, stop));
     let code = until_the_end(&edge, settings.shutdown_timeout.get(), &mut signals).await;
     tasks.stop(PAGES_GRACE).await;
     Ok(code)

@@ -3,9 +3,10 @@
 use crate::arguments::Global;
 use anyhow::{Context, Result, anyhow};
 use proto::v1::admin_client::AdminClient;
+use sdk_tls::Link;
 use std::time::Duration;
 use tonic::Status;
-use tonic::transport::{Channel as Connection, Endpoint};
+use tonic::transport::Endpoint;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A deep audit reads files for as long as it takes: the deadline is on silence, by keep-alive.
@@ -35,25 +36,28 @@ impl std::fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 /// Connects to the first endpoint that answers.
-pub(crate) async fn connect(global: &Global) -> Result<AdminClient<Connection>> {
+pub(crate) async fn connect(global: &Global) -> Result<AdminClient<Link>> {
     Ok(connect_to(global).await?.1)
 }
 
 /// The same, and which endpoint that is.
-pub(crate) async fn connect_to(global: &Global) -> Result<(String, AdminClient<Connection>)> {
+pub(crate) async fn connect_to(global: &Global) -> Result<(String, AdminClient<Link>)> {
+    let security = global.security.client()?;
     let mut reasons = Vec::new();
     for url in &global.endpoint {
         let endpoint = Endpoint::from_shared(url.clone())
-            .with_context(|| format!("`{url}` is not an endpoint: write http://HOST:PORT"))?
+            .with_context(|| {
+                format!("`{url}` is not an endpoint: write http://HOST:PORT or https://HOST:PORT")
+            })?
             .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        match endpoint.connect().await {
-            Ok(connection) => {
-                let client = AdminClient::new(connection);
+        match security.connect(&endpoint).await {
+            Ok(link) => {
+                let client = AdminClient::new(link);
                 return Ok((url.clone(), client.max_decoding_message_size(ANSWER_BYTES_MAX)));
             }
-            Err(error) => reasons.push(format!("{url}: {}", deepest(&error))),
+            Err(reason) => reasons.push(format!("{url}: {reason}")),
         }
     }
     Err(Unreachable { reasons }.into())
@@ -65,12 +69,4 @@ pub(crate) fn refusal(status: Status) -> anyhow::Error {
         tonic::Code::Unavailable => Unreachable::because(status.message().to_owned()).into(),
         _ => anyhow!("{}", status.message()),
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sdk_event::limits::{HEADER_KEY_BYTES_MAX, HEADER_VALUE_BYTES_MAX};
+use sdk_producer::{Client, ClientFiles, LoadError};
 use std::path::PathBuf;
 
 /// Looks at a collector cluster, and changes it
@@ -26,6 +27,8 @@ pub(crate) struct Global {
         default_value = "http://127.0.0.1:7402"
     )]
     pub(crate) endpoint: Vec<String>,
+    #[command(flatten)]
+    pub(crate) security: Security,
     /// Tables for people, or JSON as the last line of standard output
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
@@ -35,6 +38,40 @@ pub(crate) struct Global {
     /// Lines for people, or one JSON object a line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+/// Whom to trust, what to show, which token to send.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Security {
+    /// The CAs of the nodes' certificates, for https:// [default: those of the system]
+    #[arg(long, global = true, value_name = "FILE", env = "COLLECTOR_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show
+    #[arg(long, global = true, value_name = "FILE", env = "COLLECTOR_CERTIFICATE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, global = true, value_name = "FILE", env = "COLLECTOR_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// The file with the token to send, over https:// or to this machine
+    #[arg(long, global = true, value_name = "FILE", env = "COLLECTOR_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The name that the nodes' certificates are for [default: the host in the URL]
+    #[arg(long, global = true, value_name = "NAME", env = "COLLECTOR_SERVER_NAME")]
+    pub(crate) server_name: Option<String>,
+}
+
+impl Security {
+    /// What connects with them.
+    pub(crate) fn client(&self) -> Result<Client, LoadError> {
+        Client::new(ClientFiles {
+            ca: self.ca.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            token_file: self.token_file.clone(),
+            server_name: self.server_name.clone(),
+            prefix: "--".to_owned(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -55,7 +55,7 @@ async fn replay(
     let request = ShowDeadLettersRequest { path: path.to_owned(), flow: String::new() };
     let mut letters = node.show_dead_letters(request).await.map_err(admin::refusal)?.into_inner();
     // Headers that are given mend what was wrong: they replace those of the event.
-    let mut sender = Sender::start(&endpoints, arguments, &[])?;
+    let mut sender = Sender::start(&endpoints, global.security.client()?, arguments, &[])?;
     let mut number = 0;
     while sender.has_hope()
         && let Some(letter) = letters.message().await.map_err(admin::refusal)?

@@ -22,7 +22,8 @@ const COMPLAINTS_MAX: u64 = 20;
 
 pub(crate) async fn run(global: &Global, arguments: &SendArguments) -> Result<Verdict> {
     let endpoints = ingest(global, arguments).await?;
-    let sender = Sender::start(&endpoints, arguments, &arguments.headers)?;
+    let sender =
+        Sender::start(&endpoints, global.security.client()?, arguments, &arguments.headers)?;
     let report = send_lines(std::io::stdin(), sender).await?;
     show(global, report)
 }
@@ -49,13 +50,13 @@ fn reachable(nodes: &[Node], asked: &str) -> Vec<String> {
 
 /// A node that listens everywhere says so; we know it by the name that we asked it under.
 fn from_here(ingest: &str, asked: &str) -> String {
-    let address = ingest.strip_prefix("http://").unwrap_or(ingest);
+    let (scheme, address) = ingest.split_once("://").unwrap_or(("http", ingest));
     let Some(port) = ["0.0.0.0:", "[::]:"].iter().find_map(|all| address.strip_prefix(all)) else {
-        return format!("http://{address}");
+        return format!("{scheme}://{address}");
     };
     let asked = asked.split_once("://").map_or(asked, |(_, rest)| rest).trim_end_matches('/');
     let host = asked.rsplit_once(':').map_or(asked, |(host, _)| host);
-    format!("http://{host}:{port}")
+    format!("{scheme}://{host}:{port}")
 }
 
 /// Sends what `input` has until its end, until interrupted, or until there is no point in more.

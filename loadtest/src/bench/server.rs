@@ -23,6 +23,8 @@ pub(super) struct Server {
     ingest: SocketAddr,
     admin: Option<SocketAddr>,
     endpoint: String,
+    /// Whom clients trust, where it speaks TLS.
+    ca: Option<PathBuf>,
     child: Child,
 }
 
@@ -43,10 +45,7 @@ impl Server {
     /// everything waits.
     pub(super) fn node(folder: &Path, drains: bool) -> Result<Self> {
         let folder = tempfile::tempdir_in(folder)?;
-        let program = std::env::current_exe()?.with_file_name("collector-server");
-        if !program.is_file() {
-            bail!("{} is missing: cargo build --release --workspace --bins", program.display());
-        }
+        let program = node_program()?;
         let (ingest, peer, admin) = (free_address()?, free_address()?, free_address()?);
         let files = folder.path().join("files");
         if !drains {
@@ -66,6 +65,53 @@ impl Server {
         Self::start(folder, program, arguments, ingest, Some(admin))
     }
 
+    /// The same as a node that drains, with TLS on its ingest port and a certificate made here.
+    pub(super) fn node_with_tls(folder: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir_in(folder)?;
+        let at = |name: &str| folder.path().join(name);
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let (certificate, key, config) = (at("node.pem"), at("node.key"), at("node.toml"));
+        std::fs::write(&certificate, own.cert.pem())?;
+        std::fs::write(&key, own.signing_key.serialize_pem())?;
+        std::fs::write(
+            &config,
+            format!(
+                r#"[node.tls]
+certificate = "{}"
+key = "{}"
+ports = ["ingest"]
+[flow.default.sources.ingest]
+type = "collector"
+channels = ["main"]
+[flow.default.channels.main]
+type = "durable"
+[flow.default.sinks.files]
+type = "files"
+channel = "main"
+path = "{}/default/%Y-%m-%d/%H%M/"
+"#,
+                certificate.display(),
+                key.display(),
+                at("files").display()
+            ),
+        )?;
+        let (ingest, peer, admin) = (free_address()?, free_address()?, free_address()?);
+        let arguments = [
+            ("--config", config.display().to_string()),
+            ("--data-dir", at("data").display().to_string()),
+            ("--ingest", ingest.to_string()),
+            ("--peer", peer.to_string()),
+            ("--admin", admin.to_string()),
+            ("--log-level", "error".to_owned()),
+        ];
+        let arguments =
+            arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+        let mut server = Self::start(folder, node_program()?, arguments, ingest, Some(admin))?;
+        server.endpoint = format!("https://{ingest}");
+        server.ca = Some(certificate);
+        Ok(server)
+    }
+
     fn start(
         folder: TempDir,
         program: PathBuf,
@@ -75,13 +121,18 @@ impl Server {
     ) -> Result<Self> {
         let child = spawn(&program, &arguments)?;
         let endpoint = format!("http://{ingest}");
-        let mut server = Self { folder, program, arguments, ingest, admin, endpoint, child };
+        let ca = None;
+        let mut server = Self { folder, program, arguments, ingest, admin, endpoint, ca, child };
         server.accepts()?;
         Ok(server)
     }
 
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
     }
 
     /// `kill -9`, start again, and how long it took until it accepted.
@@ -140,6 +191,14 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn node_program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("collector-server");
+    if !program.is_file() {
+        bail!("{} is missing: cargo build --release --workspace --bins", program.display());
+    }
+    Ok(program)
 }
 
 fn spawn(program: &Path, arguments: &[String]) -> Result<Child> {

@@ -9,6 +9,7 @@ use proto::v1::{
     AppendRequest, AppendResponse, CloseSessionRequest, CloseSessionResponse, Code,
     OpenSessionRequest, OpenSessionResponse, SendRequest, SendResponse,
 };
+use sdk_producer::Client;
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +33,7 @@ pub(super) fn arguments() -> RunArguments {
 }
 
 async fn run(at: SocketAddr, arguments: &RunArguments) -> Outcome {
-    measure(&[format!("http://{at}")], arguments).await.expect("a run")
+    measure(&[format!("http://{at}")], Client::default(), arguments).await.expect("a run")
 }
 
 fn acked(ledger: &Path) -> Vec<Bitmap> {
@@ -65,7 +66,7 @@ async fn what_is_offered_is_acknowledged_and_stands_in_the_ledger() {
     for producer in acked(&ledger) {
         assert!(producer.iter().eq(0..10_000), "each producer numbers its own without gaps");
     }
-    let again = measure(&[format!("http://{at}")], &arguments).await;
+    let again = measure(&[format!("http://{at}")], Client::default(), &arguments).await;
     assert!(again.is_err(), "a ledger is never written over");
 }
 
@@ -237,8 +238,12 @@ async fn nobody_there_and_nonsense_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let nobody = format!("http://{}", listener.local_addr().expect("its address"));
     drop(listener);
-    let error = measure(&[nobody], &arguments()).await.err().expect("nobody is there");
-    assert!(error.chain().any(|cause| cause.is::<tonic::transport::Error>()), "{error:#}");
-    let error = measure(&["ftp://x".to_owned()], &arguments()).await.err().expect("nonsense");
+    let error =
+        measure(&[nobody], Client::default(), &arguments()).await.err().expect("nobody is there");
+    assert!(error.is::<crate::Unreachable>(), "{error:#}");
+    let error = measure(&["ftp://x".to_owned()], Client::default(), &arguments())
+        .await
+        .err()
+        .expect("nonsense");
     assert!(error.is::<Usage>(), "{error:#}");
 }

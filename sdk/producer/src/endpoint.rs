@@ -27,13 +27,13 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not a URL.
-    #[error("`{text}` is no address: write `http://HOST:PORT`")]
+    #[error("`{text}` is no address: write `http://HOST:PORT` or `https://HOST:PORT`")]
     Malformed {
         /// The text.
         text: String,
     },
-    /// Not `http`.
-    #[error("`{text}` asks for {scheme}, only http is there")]
+    /// Neither `http` nor `https`.
+    #[error("`{text}` asks for {scheme}, only http and https are there")]
     Scheme {
         /// The text.
         text: String,
@@ -71,15 +71,15 @@ impl Default for Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Takes `http://HOST:PORT`; scheme and port may be left out.
+    /// Takes `http://HOST:PORT` and `https://HOST:PORT`; `http://` and the port may be left out.
     fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
         let malformed = || EndpointError::Malformed { text: text.to_owned() };
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        if scheme != "http" {
+        if !matches!(scheme, "http" | "https") {
             let (text, scheme) = (text.to_owned(), scheme.to_owned());
             return Err(EndpointError::Scheme { text, scheme });
         }
-        let uri: Uri = format!("http://{rest}").parse().map_err(|_| malformed())?;
+        let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| malformed())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(malformed());
@@ -90,7 +90,7 @@ impl FromStr for Endpoint {
             None if uri.authority().is_some_and(|authority| authority == host) => DEFAULT_PORT,
             None => return Err(malformed()),
         };
-        let url = format!("http://{host}:{port}");
+        let url = format!("{scheme}://{host}:{port}");
         let transport = tonic::transport::Endpoint::from_shared(url.clone())
             .map_err(|_| malformed())?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -121,6 +121,7 @@ mod tests {
     fn addresses_are_completed_and_nonsense_is_refused() {
         let parse = |text: &str| text.parse::<Endpoint>().map(|endpoint| endpoint.url);
         assert_eq!(parse("http://node-1:7500"), Ok("http://node-1:7500".to_owned()));
+        assert_eq!(parse("https://node-1"), Ok("https://node-1:7400".to_owned()));
         assert_eq!(parse("node-1"), Ok("http://node-1:7400".to_owned()));
         assert_eq!(parse("[::1]:9"), Ok("http://[::1]:9".to_owned()));
         for wrong in ["", "http://", "http://a b", "http://node/path", "ftp://node", "node:99999"] {

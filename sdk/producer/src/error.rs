@@ -72,6 +72,8 @@ pub enum Rejected {
     Level,
     /// There is no such flow.
     Flow,
+    /// Who sends may not send to it, or is not known.
+    Denied,
 }
 
 impl std::fmt::Display for Rejected {
@@ -81,6 +83,7 @@ impl std::fmt::Display for Rejected {
             Rejected::Conflict => "conflict",
             Rejected::Level => "level",
             Rejected::Flow => "flow",
+            Rejected::Denied => "denied",
         })
     }
 }

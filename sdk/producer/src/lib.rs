@@ -54,6 +54,7 @@ pub use events::{
 pub use metrics::ProducerMetrics;
 pub use retry::RetryOptions;
 pub use sdk_event::{Event, EventId, Level, ProducerId};
+pub use sdk_tls::{Client, ClientFiles, LoadError};
 pub use stream::{
     BlockAnswer, BlockStream, OnExpired, OnRejected, Stored, StreamOptions, with_generation,
 };

@@ -4,18 +4,17 @@ mod lane;
 mod merge;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sdk_config::{AckLevel, CollectorSink, OnExpired as SpecOnExpired, WireCodec};
 use sdk_event::{Block, Codec, Level, ProducerId};
-use sdk_flow::{
-    Batch, BoxError, DeadLetters, Entropy, Positions, Sink, SinkError, Stored, Tasks,
-};
+use sdk_flow::{Batch, BoxError, DeadLetters, Entropy, Positions, Sink, SinkError, Stored, Tasks};
 use sdk_producer::{
-    DeliveryError, Endpoint, OnExpired, OnRejected, ProducerMetrics, Rejected, RetryOptions,
-    StreamOptions,
+    Client, ClientFiles, DeliveryError, Endpoint, OnExpired, OnRejected, ProducerMetrics, Rejected,
+    RetryOptions, StreamOptions,
 };
 use smallvec::smallvec;
 use tracing::warn;
@@ -71,7 +70,7 @@ impl Collector {
     /// A sink as `spec` says; `flow` is the name of the flow it is in.
     ///
     /// # Errors
-    /// When an endpoint is no address, or none is given.
+    /// When an endpoint is no address, or none is given, or a file cannot be used.
     pub fn new(
         spec: &CollectorSink,
         flow: &str,
@@ -84,8 +83,17 @@ impl Collector {
         if endpoints.is_empty() {
             return Err("no endpoint is given".into());
         }
+        let files = ClientFiles {
+            ca: spec.ca.as_ref().map(PathBuf::from),
+            certificate: spec.certificate.as_ref().map(PathBuf::from),
+            key: spec.key.as_ref().map(PathBuf::from),
+            token_file: spec.token_file.as_ref().map(PathBuf::from),
+            server_name: spec.server_name.clone(),
+            prefix: String::new(),
+        };
         let options = StreamOptions {
             endpoints,
+            security: Client::new(files)?,
             flow: spec.flow.clone().unwrap_or_else(|| flow.to_owned()),
             ack: spec.ack.map(level),
             window_bytes: usize::try_from(spec.in_flight.bytes()).unwrap_or(usize::MAX),

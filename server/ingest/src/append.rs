@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use proto::v1::AppendRequest;
+use proto::v1::{AppendRequest, Code};
 use sdk_event::{Block, Level, ProducerId};
 use sdk_flow::{PutError, Receipt};
+use sdk_tls::{Caller, Gate};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -25,6 +26,7 @@ use crate::connection::Charge;
 use crate::limits::{Limits, UNANSWERED_MAX};
 use crate::memory::Hold;
 use crate::metrics::Metrics;
+use crate::refusal::Refusal;
 use crate::router::{CommitError, Router, ShardHandle};
 use commits::{Commits, Waiting};
 pub(crate) use outbox::{Answers, Outbox};
@@ -37,6 +39,19 @@ pub(crate) struct Context {
     pub(crate) router: Arc<dyn Router>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    pub(crate) gate: Gate,
+}
+
+impl Context {
+    /// Lets `caller` through to `flow`, or says why not. Without rules everybody passes.
+    pub(crate) fn admit(&self, caller: Option<&Caller>, flow: &str) -> Result<(), Refusal> {
+        let Some(caller) = caller else { return Ok(()) };
+        caller.still()?;
+        match self.router.name(flow) {
+            Some(name) => Ok(caller.may_send(&name)?),
+            None => Err(Refusal::new(Code::Flow, "name a flow: this node has several, or none")),
+        }
+    }
 }
 
 /// The server's side of one stream.
@@ -44,6 +59,8 @@ pub(crate) struct Append {
     context: Arc<Context>,
     input: Streaming<AppendRequest>,
     charge: Option<Arc<Charge>>,
+    /// Who sends; `None` where nobody is told apart.
+    caller: Option<Caller>,
     outbox: Outbox,
     stop: CancellationToken,
 
@@ -119,6 +136,7 @@ impl Append {
         context: Arc<Context>,
         input: Streaming<AppendRequest>,
         charge: Option<Arc<Charge>>,
+        caller: Option<Caller>,
         stop: CancellationToken,
     ) -> (Append, Answers) {
         let (outbox, answers) = Outbox::new(context.limits.unread_answers);
@@ -126,6 +144,7 @@ impl Append {
             context,
             input,
             charge,
+            caller,
             outbox,
             stop,
             bound: None,

@@ -11,10 +11,11 @@ mod registry;
 mod socket;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::task::AtomicWaker;
+use sdk_tls::Peer;
 
 pub(crate) use acceptor::accept;
 pub(crate) use charge::Charge;
@@ -27,6 +28,8 @@ use crate::memory::Memory;
 pub(crate) struct Connection {
     id: u64,
     peer: SocketAddr,
+    /// Who showed a certificate, if somebody did.
+    certificate: OnceLock<Arc<Peer>>,
     memory: Arc<Memory>,
     /// Charged bytes of DATA frames that no body has taken over.
     unread: AtomicUsize,
@@ -45,6 +48,7 @@ impl Connection {
         Arc::new(Connection {
             id,
             peer,
+            certificate: OnceLock::new(),
             memory,
             unread: AtomicUsize::new(0),
             unfinished: AtomicUsize::new(0),
@@ -58,6 +62,18 @@ impl Connection {
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whose certificate was shown.
+    pub(crate) fn certificate(&self) -> Option<&Peer> {
+        self.certificate.get().map(Arc::as_ref)
+    }
+
+    fn shown(&self, certificate: Option<&Arc<Peer>>) {
+        if let Some(certificate) = certificate {
+            // There is one handshake.
+            let _ = self.certificate.set(Arc::clone(certificate));
+        }
     }
 
     /// Ends the connection the next time its socket is looked at, which is now.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proto::v1::{AppendResponse, Code, OpenSessionResponse};
 use sdk_flow::{PutError, Rejection};
+use sdk_tls::Denied;
 use tonic::Status;
 use tracing::error;
 
@@ -84,6 +85,7 @@ impl Refusal {
             Code::Invalid => Status::invalid_argument(reason),
             Code::Level => Status::failed_precondition(reason),
             Code::Flow => Status::not_found(reason),
+            Code::Denied => Status::permission_denied(reason),
             Code::Lost => Status::data_loss(reason),
             Code::Unknown => Status::unknown(reason),
             _ => status::unavailable(reason, self.retry_after.unwrap_or(RETRY_AFTER)),
@@ -116,6 +118,12 @@ impl From<PutError> for Refusal {
                 Rejection::Content(_) => Refusal::invalid(text),
             },
         }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Refusal {
+        Refusal::new(Code::Denied, denied.to_string())
     }
 }
 

@@ -17,6 +17,12 @@ pub trait Router: Send + Sync + 'static {
     /// # Errors
     /// See [`RouteError`].
     fn route(&self, flow: &str, producer: ProducerId) -> Result<Arc<dyn ShardHandle>, RouteError>;
+
+    /// The name of the flow that `flow` means, for those who may not send everywhere: a router that
+    /// knows which one an empty name stands for says so.
+    fn name(&self, flow: &str) -> Option<Arc<str>> {
+        Some(flow.into())
+    }
 }
 
 /// Why a producer cannot be served here.

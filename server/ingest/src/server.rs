@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::v1::ingest_server::IngestServer;
+use sdk_config::Port;
 use sdk_flow::{BoxError, Entropy, SystemEntropy, Tasks};
+use sdk_tls::Gate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -39,6 +41,8 @@ pub struct Options {
     pub metrics: Metrics,
     /// What the health service answers.
     pub health: Health,
+    /// Who may connect, and what they may do. Its files are watched by whoever made it.
+    pub gate: Gate,
     /// How long a stop waits for what is under way.
     pub grace: Duration,
 }
@@ -52,6 +56,7 @@ impl Options {
             entropy: Arc::new(SystemEntropy),
             metrics: Metrics::default(),
             health,
+            gate: Gate::default(),
             grace: Duration::from_secs(30),
         }
     }
@@ -82,7 +87,7 @@ pub async fn serve(
     options: Options,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Options { limits, entropy, metrics, health, grace } = options;
+    let Options { limits, entropy, metrics, health, gate, grace } = options;
     let tasks = Tasks::new();
     let memory = Memory::new(limits.memory_bytes_max, metrics.memory_bytes.clone());
     let registry = Registry::new(limits.connections_max, memory, metrics.clone());
@@ -90,13 +95,14 @@ pub async fn serve(
     tasks.start("memory guard", |_| guard);
 
     let lanes = Lanes::new(Arc::clone(&router), entropy, tasks.clone(), metrics.clone());
-    let context = Arc::new(Context { router, limits: limits.clone(), metrics });
+    let tls = gate.tls(Port::Ingest);
+    let context = Arc::new(Context { router, limits: limits.clone(), metrics, gate });
     let ingest = IngestServer::new(Service { context, lanes, tasks: tasks.clone() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let health = HealthServer::new(HealthService::from_health_reporter(health.reporter()));
     let routes = with_reflection(Routes::new(ingest).add_service(health))?;
 
-    let incoming = accept(listener, Arc::clone(&registry), limits.first_bytes);
+    let incoming = accept(listener, tls, Arc::clone(&registry), limits.first_bytes, &tasks);
     let signal = {
         let (stop, tasks) = (stop.clone(), tasks.clone());
         async move {

@@ -11,11 +11,12 @@ use proto::v1::{
 };
 use sdk_event::limits::BLOCK_BYTES_MAX;
 use sdk_flow::Tasks;
+use sdk_tls::{Caller, Denied};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, error};
 
 use crate::append::{Answers, Append, Context};
-use crate::connection::Charge;
+use crate::connection::{Charge, Connection};
 use crate::levels::agree;
 use crate::refusal::Refusal;
 use crate::router::OpenSession;
@@ -35,7 +36,8 @@ impl Ingest for Service {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let answer = self.open(request.into_inner()).await.unwrap_or_else(|refusal| {
+        let caller = self.caller(&request)?;
+        let answer = self.open(caller, request.into_inner()).await.unwrap_or_else(|refusal| {
             self.context.metrics.refuse(refusal.code);
             refusal.into_open_response()
         });
@@ -48,10 +50,11 @@ impl Ingest for Service {
         &self,
         mut request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<Answers>, Status> {
+        let caller = self.caller(&request)?;
         let charge = request.extensions_mut().remove::<Arc<Charge>>();
         let context = Arc::clone(&self.context);
         let stop = self.tasks.shutdown().child_token();
-        let (append, answers) = Append::new(context, request.into_inner(), charge, stop);
+        let (append, answers) = Append::new(context, request.into_inner(), charge, caller, stop);
         self.tasks.start("append stream", |_| async move {
             // One stream's defect is not the node's end.
             if AssertUnwindSafe(append.run()).catch_unwind().await.is_err() {
@@ -65,6 +68,12 @@ impl Ingest for Service {
         &self,
         mut request: Request<SendRequest>,
     ) -> Result<Response<SendResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let admitted = self.context.admit(caller.as_ref(), &request.get_ref().flow);
+        if let Err(refusal) = admitted {
+            self.context.metrics.refuse(refusal.code);
+            return Err(refusal.into_status());
+        }
         let charge = request.extensions_mut().remove::<Arc<Charge>>();
         self.lanes.send(request.into_inner(), charge).await.map(Response::new)
     }
@@ -73,7 +82,8 @@ impl Ingest for Service {
         &self,
         request: Request<CloseSessionRequest>,
     ) -> Result<Response<CloseSessionResponse>, Status> {
-        let (code, reason) = match self.close(request.into_inner()).await {
+        let caller = self.caller(&request)?;
+        let (code, reason) = match self.close(caller, request.into_inner()).await {
             Ok(()) => (Code::Ok, String::new()),
             Err(refusal) => (refusal.code, refusal.reason.into_owned()),
         };
@@ -82,7 +92,20 @@ impl Ingest for Service {
 }
 
 impl Service {
-    async fn open(&self, request: OpenSessionRequest) -> Result<OpenSessionResponse, Refusal> {
+    /// Who calls. `None` where nobody is told apart, which costs nothing.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Option<Caller>, Status> {
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let certificate = connection.and_then(|connection| connection.certificate());
+        let headers = request.metadata().as_ref();
+        self.context.gate.caller(headers, certificate).map_err(Denied::into_status)
+    }
+
+    async fn open(
+        &self,
+        caller: Option<Caller>,
+        request: OpenSessionRequest,
+    ) -> Result<OpenSessionResponse, Refusal> {
+        self.context.admit(caller.as_ref(), &request.flow)?;
         let producer = wire::producer(&request.producer)?;
         let asked = wire::to_level(request.ack)?;
         let shard = self.context.router.route(&request.flow, producer)?;
@@ -113,7 +136,12 @@ impl Service {
         })
     }
 
-    async fn close(&self, request: CloseSessionRequest) -> Result<(), Refusal> {
+    async fn close(
+        &self,
+        caller: Option<Caller>,
+        request: CloseSessionRequest,
+    ) -> Result<(), Refusal> {
+        self.context.admit(caller.as_ref(), &request.flow)?;
         let producer = wire::producer(&request.producer)?;
         let shard = self.context.router.route(&request.flow, producer)?;
         Ok(shard.close_session(producer, request.generation).await?)

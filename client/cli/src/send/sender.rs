@@ -3,8 +3,8 @@
 use crate::arguments::SendArguments;
 use anyhow::Result;
 use sdk_producer::{
-    BreakerOptions, Delivery, DeliveryError, Event, Level, Producer, Rejected, RetryOptions,
-    SendError,
+    BreakerOptions, Client, Delivery, DeliveryError, Event, Level, Producer, Rejected,
+    RetryOptions, SendError,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -62,11 +62,13 @@ impl Sender {
     /// Starts the producer. `headers` are shared by all events.
     pub(crate) fn start(
         endpoints: &[String],
+        security: Client,
         arguments: &SendArguments,
         headers: &[(String, String)],
     ) -> Result<Self> {
         let mut builder = Producer::builder()
             .endpoints(endpoints)
+            .security(security)
             .flow(&arguments.flow)
             .window_bytes(WINDOW_BYTES)
             .deadline(arguments.timeout.get())

@@ -11,6 +11,7 @@ use proto::v1::{
     Level, Node, OpenSessionRequest, OpenSessionResponse, SendRequest, SendResponse,
 };
 use sdk_event::{Block, Event};
+use sdk_producer::Client;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -113,7 +114,8 @@ fn arguments(more: &[&str]) -> SendArguments {
 
 async fn send(endpoint: String, more: &[&str], input: Vec<u8>) -> Report {
     let arguments = arguments(more);
-    let sender = Sender::start(&[endpoint], &arguments, &arguments.headers).unwrap();
+    let sender =
+        Sender::start(&[endpoint], Client::default(), &arguments, &arguments.headers).unwrap();
     send_lines(Cursor::new(input), sender).await.unwrap()
 }
 

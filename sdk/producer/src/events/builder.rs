@@ -6,6 +6,7 @@ use std::time::Duration;
 use sdk_event::limits::{BLOCK_BYTES_MAX, BLOCK_TARGET_BYTES, LINGER};
 use sdk_event::{BlockBuilder, Codec, Level, ProducerId, PushError};
 use sdk_flow::Entropy;
+use sdk_tls::Client;
 
 use super::{BlockingProducer, Producer};
 use crate::breaker::BreakerOptions;
@@ -95,6 +96,14 @@ impl ProducerBuilder {
     #[must_use]
     pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.endpoints.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whom to trust, what to show, and which token to send: for nodes at `https://`, and those that
+    /// ask who sends. Without: the system's CAs, no certificate, no token.
+    #[must_use]
+    pub fn security(mut self, security: Client) -> Self {
+        self.stream.security = security;
         self
     }
 

@@ -163,7 +163,8 @@ impl Driver {
             State::Up(up) => up.link.close().await,
             _ if known => {
                 let endpoint = self.sites[self.preferred].endpoint.clone();
-                goodbye(endpoint, self.hello()).await;
+                let security = self.options.security.clone();
+                goodbye(endpoint, security, self.hello()).await;
             }
             _ => {}
         }

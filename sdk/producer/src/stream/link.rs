@@ -9,10 +9,10 @@ use proto::v1::{
     OpenSessionResponse,
 };
 use sdk_event::Level;
+use sdk_tls::Client;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
@@ -44,7 +44,7 @@ pub(super) struct Hello {
 pub(super) struct Link {
     pub(super) requests: mpsc::Sender<AppendRequest>,
     pub(super) answers: Streaming<AppendResponse>,
-    client: IngestClient<Channel>,
+    client: IngestClient<sdk_tls::Link>,
     hello: Hello,
 }
 
@@ -60,14 +60,11 @@ pub(super) enum LinkError {
 /// Connects, opens the session, opens and binds the stream.
 pub(super) async fn connect(
     endpoint: Endpoint,
+    security: Client,
     hello: Hello,
 ) -> Result<(Link, OpenSessionResponse), LinkError> {
-    let channel = endpoint
-        .transport()
-        .connect()
-        .await
-        .map_err(|error| LinkError::Unreachable(describe(&error)))?;
-    let mut client = IngestClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let link = security.connect(endpoint.transport()).await.map_err(LinkError::Unreachable)?;
+    let mut client = IngestClient::new(link.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
     let request = OpenSessionRequest {
         flow: hello.flow.clone(),
         producer: hello.identity.producer.0.to_vec().into(),
@@ -78,7 +75,7 @@ pub(super) async fn connect(
         epoch_seen: hello.epoch_seen,
         client: hello.client.clone(),
     };
-    let session = in_time(client.open_session(request)).await?;
+    let session = in_time(&link, client.open_session(request)).await?;
     if session.code() != Code::Ok {
         return Err(LinkError::Refused(Box::new(session)));
     }
@@ -86,7 +83,7 @@ pub(super) async fn connect(
     let (requests, queue) = mpsc::channel(REQUESTS_QUEUED_MAX);
     let bind = AppendRequest { kind: Some(Kind::Bind(hello.bind())) };
     requests.try_send(bind).expect("the queue is empty");
-    let answers = in_time(client.append(ReceiverStream::new(queue))).await?;
+    let answers = in_time(&link, client.append(ReceiverStream::new(queue))).await?;
     Ok((Link { requests, answers, client, hello }, session))
 }
 
@@ -115,39 +112,39 @@ impl Link {
 }
 
 /// The same without a link.
-pub(super) async fn goodbye(endpoint: Endpoint, hello: Hello) {
-    match endpoint.transport().connect().await {
-        Ok(channel) => close(IngestClient::new(channel), &hello).await,
-        Err(error) => debug!(%error, "no node to say goodbye to"),
+pub(super) async fn goodbye(endpoint: Endpoint, security: Client, hello: Hello) {
+    match security.connect(endpoint.transport()).await {
+        Ok(link) => close(IngestClient::new(link), &hello).await,
+        Err(error) => debug!(error, "no node to say goodbye to"),
     }
 }
 
-async fn close(mut client: IngestClient<Channel>, hello: &Hello) {
+async fn close(mut client: IngestClient<sdk_tls::Link>, hello: &Hello) {
     let request = CloseSessionRequest {
         flow: hello.flow.clone(),
         producer: hello.identity.producer.0.to_vec().into(),
         generation: hello.identity.generation,
     };
-    if let Err(error) = in_time(client.close_session(request)).await {
-        debug!(?error, "the node did not hear that the producer is done");
+    let closed = timeout(CALL_TIMEOUT, client.close_session(request)).await;
+    if !matches!(closed, Ok(Ok(_))) {
+        debug!("the node did not hear that the producer is done");
     }
 }
 
 async fn in_time<T>(
+    link: &sdk_tls::Link,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, LinkError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(LinkError::Unreachable(status.message().to_owned())),
+        Ok(Err(status)) => match status.code() {
+            tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {
+                let (code, reason) = (Code::Denied.into(), status.message().to_owned());
+                let denied = OpenSessionResponse { code, reason, ..OpenSessionResponse::default() };
+                Err(LinkError::Refused(Box::new(denied)))
+            }
+            _ => Err(LinkError::Unreachable(link.reason(&status))),
+        },
         Err(_) => Err(LinkError::Unreachable("the node does not answer".to_owned())),
     }
-}
-
-/// The innermost cause: the outer ones only say that it is about transport.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

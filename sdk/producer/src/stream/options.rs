@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sdk_event::{Level, ProducerId};
 use sdk_flow::{Entropy, SystemEntropy};
+use sdk_tls::Client;
 
 use crate::breaker::BreakerOptions;
 use crate::endpoint::Endpoint;
@@ -41,6 +42,8 @@ pub enum OnExpired {
 pub struct StreamOptions {
     /// Where to send; the first that works is kept.
     pub endpoints: Vec<Endpoint>,
+    /// Whom to trust, what to show, which token to send.
+    pub security: Client,
     /// The flow's name; empty: the node's only one.
     pub flow: String,
     /// The level to ask for; `None`: whatever the flow gives.
@@ -75,6 +78,7 @@ impl StreamOptions {
     pub fn new(producer: ProducerId, generation: u64) -> StreamOptions {
         StreamOptions {
             endpoints: vec![Endpoint::default()],
+            security: Client::default(),
             flow: String::new(),
             ack: None,
             producer,

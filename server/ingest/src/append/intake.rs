@@ -11,6 +11,7 @@ use proto::v1::append_request::Kind;
 use proto::v1::{self, AppendRequest, AppendResponse, Bind, Code, Coordinates};
 use sdk_event::{Block, Level};
 use sdk_flow::{Exhaustion, PutError};
+use sdk_tls::Caller;
 use tokio::time::Instant;
 
 use super::{Append, Bound, Finished, GRPC_HEADER_BYTES, Pending};
@@ -68,6 +69,7 @@ impl Append {
     fn try_bind(&self, bind: Bind) -> Result<(Bound, Level), Refusal> {
         let producer = wire::producer(&bind.producer)?;
         let asked = wire::to_level(bind.ack)?;
+        self.context.admit(self.caller.as_ref(), &bind.flow)?;
         let shard = self.context.router.route(&bind.flow, producer)?;
         if bind.epoch_seen > shard.lineage().epoch {
             return Err(Refusal::unavailable("this node does not know the shard's epoch yet"));
@@ -113,7 +115,11 @@ impl Append {
                 Refusal::invalid("the block is not of the producer that the stream is bound to"),
             ));
         }
-        // Asked anew for each block: a replica set may have shrunk since the stream was bound.
+        // Asked anew for each block: a token may have been taken back since the stream was bound.
+        if let Some(Err(denied)) = self.caller.as_ref().map(Caller::still) {
+            return Err((first, denied.into()));
+        }
+        // As this: a replica set may have shrunk.
         match agree(bound.asked, bound.shard.level()) {
             Ok(_) => Ok(block),
             Err(reason) => Err((first, Refusal::new(Code::Level, reason))),

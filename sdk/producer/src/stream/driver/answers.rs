@@ -58,6 +58,15 @@ impl Driver {
                     self.moved(site, &answer.owner, answer.retry_after_ms);
                 }
             }
+            // The token was taken back: a new connection reads the file with the new one.
+            Code::Denied => {
+                self.reason = answer.reason.as_str().into();
+                self.window.refuse(subject);
+                if let State::Up(Up { site, .. }) = self.state {
+                    self.window.disconnected();
+                    self.failed(site, Duration::ZERO);
+                }
+            }
             Code::Invalid | Code::Conflict | Code::Level | Code::Flow => {
                 let reason = answer.reason.as_str().into();
                 self.reject(subject, DeliveryError::Rejected { kind: kind(code), reason });
@@ -210,6 +219,7 @@ pub(super) fn kind(code: Code) -> Rejected {
         Code::Conflict => Rejected::Conflict,
         Code::Level => Rejected::Level,
         Code::Flow => Rejected::Flow,
+        Code::Denied => Rejected::Denied,
         _ => Rejected::Invalid,
     }
 }

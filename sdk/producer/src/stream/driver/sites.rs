@@ -23,7 +23,8 @@ impl Driver {
             match self.sites[site].breaker.attempt(now) {
                 Ok(()) => {
                     let endpoint = self.sites[site].endpoint.clone();
-                    let attempt = connect(endpoint, self.hello()).boxed();
+                    let security = self.options.security.clone();
+                    let attempt = connect(endpoint, security, self.hello()).boxed();
                     self.state = State::Connecting { site, attempt };
                     return self.show_links();
                 }
@@ -71,7 +72,7 @@ impl Driver {
         match code {
             Code::ProducerExpired | Code::Generation => self.expired(),
             Code::Moved => self.moved(site, &answer.owner, answer.retry_after_ms),
-            Code::Flow | Code::Level | Code::Invalid => {
+            Code::Flow | Code::Level | Code::Invalid | Code::Denied => {
                 self.reject_all(kind(code), &answer.reason);
                 self.wait(site, self.options.retry.pause);
             }
