@@ -19,11 +19,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::v1;
+use sdk_config::Port;
 use sdk_event::Lineage;
 use sdk_flow::Clock;
+use sdk_tls::Gate;
 use sdk_wal::Log;
 use server_cluster::FlowId;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +42,7 @@ pub struct Figures {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) data_dir: DataDir,
     addresses: Addresses,
+    gate: Gate,
     started: Duration,
     ready: AtomicBool,
     registry: Registry,
@@ -79,6 +83,7 @@ impl Figures {
         clock: Arc<dyn Clock>,
         data_dir: DataDir,
         addresses: Addresses,
+        gate: Gate,
         connections: Gauge,
         mut registry: Registry,
     ) -> Arc<Self> {
@@ -116,6 +121,7 @@ impl Figures {
             clock,
             data_dir,
             addresses,
+            gate,
             started,
             ready: AtomicBool::new(false),
             registry,
@@ -123,6 +129,14 @@ impl Figures {
             rates: Mutex::default(),
             connections,
         })
+    }
+
+    /// An address as others write it: a URL where it is encrypted.
+    fn address(&self, port: Port, address: SocketAddr) -> String {
+        match self.gate.tls(port) {
+            Some(_) => format!("https://{address}"),
+            None => address.to_string(),
+        }
     }
 
     /// Whether events are accepted.
@@ -175,12 +189,13 @@ impl Figures {
                 quarantined.len()
             ));
         }
+        reasons.extend(self.gate.reasons(self.clock.wall_ms() / 1_000));
         let elapsed = self.clock.monotonic().saturating_sub(self.started);
         let node = v1::Node {
             id: self.cluster.node().to_string(),
             state: "up".to_owned(),
-            ingest: self.addresses.ingest.to_string(),
-            admin: self.addresses.admin.to_string(),
+            ingest: self.address(Port::Ingest, self.addresses.ingest),
+            admin: self.address(Port::Admin, self.addresses.admin),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             incarnation: self.cluster.incarnation(),

@@ -110,6 +110,13 @@ impl Flows {
 }
 
 impl Router for Flows {
+    fn name(&self, flow: &str) -> Option<Arc<str>> {
+        match flow {
+            "" => self.named(flow).ok().map(|flow| Arc::clone(&flow.name)),
+            _ => Some(flow.into()),
+        }
+    }
+
     fn route(&self, flow: &str, producer: ProducerId) -> Result<Arc<dyn ShardHandle>, RouteError> {
         let flow = self.named(flow).map_err(RouteError::Flow)?;
         if flow.version.load().ingest.is_none() {

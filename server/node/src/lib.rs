@@ -22,6 +22,7 @@ mod cluster;
 mod committed;
 mod data_dir;
 mod demo;
+mod door;
 mod drains;
 mod figures;
 mod flows;

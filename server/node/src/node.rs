@@ -3,6 +3,7 @@
 use crate::admin::AdminService;
 use crate::cluster::Cluster;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::door::guard;
 use crate::drains::{DrainOptions, Drains};
 use crate::figures::Figures;
 use crate::flows::Flows;
@@ -14,12 +15,13 @@ use crate::sources::{Letters, LocalSources};
 use prometheus_client::registry::Registry;
 use proto::v1::admin_server::AdminServer;
 use sdk_channel::{ChannelMetrics, RecentMemory, SledView, record};
-use sdk_config::{Address, NodeConfig};
+use sdk_config::{Address, NodeConfig, Port};
 use sdk_files::archive::{Archive, ArchiveLimits};
 use sdk_flow::{
     BoxError, Clock, Entropy, Environment, Exit, HostNames, ProcessExit, SystemClock,
     SystemEntropy, Tasks, code,
 };
+use sdk_tls::{Gate, Protocols, incoming};
 use sdk_wal::{Log, LogOptions, OpenError};
 use server_cluster::command::{InitCluster, NodeUp};
 use server_cluster::{ClusterId, DirectoryId, Reply, StartId};
@@ -31,7 +33,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{info, warn};
 
 /// What this program understands of the replicated state.
@@ -118,6 +119,9 @@ pub enum RunError {
         #[source]
         error: std::io::Error,
     },
+    /// Who may connect, and what they may do.
+    #[error("the ports cannot be guarded")]
+    Gate(#[source] BoxError),
     /// The control plane.
     #[error("the control plane does not work")]
     Cluster(#[source] BoxError),
@@ -158,6 +162,8 @@ impl Node {
     pub async fn start(options: NodeOptions) -> Result<Self, RunError> {
         let NodeOptions { config, clock, entropy, exit } = options;
         raise_file_limit();
+        let gate = Gate::load(config.node.tls.as_ref(), &config.node.access, "node")
+            .map_err(|error| RunError::Gate(Box::new(error)))?;
         let ingest_listener = listen(&config.node.ingest).await?;
         let admin_listener = listen(&config.node.admin).await?;
         let addresses = Addresses {
@@ -166,6 +172,7 @@ impl Node {
         };
         let data_dir = DataDir::open(config.node.data_dir.as_ref(), &*entropy)?;
         let mut registry = Registry::default();
+        gate.register(&mut registry);
         let tasks = Tasks::new();
 
         // The log first: its lock says whether this directory is ours.
@@ -265,6 +272,7 @@ impl Node {
             Arc::clone(&clock),
             data_dir.clone(),
             addresses,
+            gate.clone(),
             connections,
             registry,
         );
@@ -276,6 +284,7 @@ impl Node {
         ingest_options.entropy = Arc::clone(&entropy);
         ingest_options.metrics = ingest_metrics;
         ingest_options.limits = limits_of(&config);
+        ingest_options.gate = gate.clone();
         ingest_options.grace = config.node.shutdown_timeout.into();
         let router: Arc<dyn server_ingest::Router> = Arc::new(flows.clone());
         ingest.start("ingest", |stop| {
@@ -290,7 +299,8 @@ impl Node {
             archive,
             tasks: tasks.clone(),
         };
-        serve_admin(admin_listener, admin, &figures, &tasks);
+        serve_admin(admin_listener, admin, &figures, &gate, &tasks);
+        tasks.start("gate", |stop| gate.watch(stop));
         health.set_serving(true).await;
         figures.set_ready(true);
         info!(ingest = %addresses.ingest, admin = %addresses.admin, "the node accepts");
@@ -406,17 +416,25 @@ fn watch(
     });
 }
 
-fn serve_admin(listener: TcpListener, admin: AdminService, figures: &Arc<Figures>, tasks: &Tasks) {
+fn serve_admin(
+    listener: TcpListener,
+    admin: AdminService,
+    figures: &Arc<Figures>,
+    gate: &Gate,
+    tasks: &Tasks,
+) {
     let service = AdminServer::new(admin);
     let router = tonic::service::Routes::new(service)
         .into_axum_router()
         .reset_fallback()
-        .merge(pages(Arc::clone(figures) as Arc<dyn crate::http::Faces>));
+        .merge(pages(Arc::clone(figures) as Arc<dyn crate::http::Faces>))
+        .layer(axum::middleware::from_fn_with_state(gate.clone(), guard));
+    let incoming = incoming(listener, gate.tls(Port::Admin), Protocols::Both, tasks);
     tasks.start("admin", |stop| async move {
         tonic::transport::Server::builder()
             .accept_http1(true)
             .add_routes(tonic::service::Routes::from(router))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
             .await
     });
 }

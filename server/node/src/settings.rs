@@ -2,7 +2,7 @@
 
 use crate::arguments::NodeArguments;
 use anyhow::{Context, Result, anyhow};
-use sdk_config::{Address, NodeConfig, parse_node, process_env};
+use sdk_config::{Address, NodeConfig, Port, parse_node, process_env};
 use std::path::Path;
 use tracing::warn;
 
@@ -76,13 +76,18 @@ fn text(path: &Path) -> Result<String> {
 
 fn refuse_open_doors(config: &NodeConfig) -> Result<()> {
     let node = &config.node;
-    let open = [("ingest", &node.ingest), ("peer", &node.peer), ("admin", &node.admin)]
-        .into_iter()
-        .find(|(_, address)| !address.is_loopback());
+    let encrypted = |port| node.tls.as_ref().is_some_and(|tls| tls.covers(port));
+    let ports = [
+        ("ingest", Port::Ingest, &node.ingest),
+        ("peer", Port::Peer, &node.peer),
+        ("admin", Port::Admin, &node.admin),
+    ];
+    let open =
+        ports.into_iter().find(|(_, port, address)| !address.is_loopback() && !encrypted(*port));
     match open {
         Some((name, address)) if !node.insecure => Err(anyhow!(
             "{name} = {address} is reachable from other machines and nothing is encrypted: \
-             listen on loopback, or say --insecure if that is meant"
+             listen on loopback, write a table [node.tls], or say --insecure if that is meant"
         )),
         _ => Ok(()),
     }
