@@ -9,8 +9,11 @@ mod ways_out;
 use crate::cluster::Cluster;
 use crate::drains::Drains;
 use crate::figures::Figures;
+use crate::file_systems::NodeFileSystems;
 use crate::flows::Flows;
+use crate::letters::Letters;
 use crate::lineages::Lineages;
+use crate::sources::LocalSources;
 use proto::v1;
 use proto::v1::admin_server::Admin;
 use sdk_files::archive::Archive;
@@ -28,6 +31,9 @@ pub(crate) struct AdminService {
     pub(crate) flows: Flows,
     pub(crate) drains: Arc<Drains>,
     pub(crate) archive: Arc<Archive>,
+    pub(crate) file_systems: NodeFileSystems,
+    pub(crate) letters: Arc<Letters>,
+    pub(crate) sources: Arc<LocalSources>,
     pub(crate) tasks: Tasks,
 }
 
@@ -50,7 +56,7 @@ impl Admin for AdminService {
         Ok(Response::new(audit))
     }
 
-    type TapStream = ReceiverStream<Result<v1::TapEvent, Status>>;
+    type TapStream = tap::Tap;
 
     async fn tap(&self, request: Request<v1::TapRequest>) -> Answer<Self::TapStream> {
         let v1::TapRequest { flow, limit } = request.into_inner();

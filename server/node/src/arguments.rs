@@ -28,8 +28,9 @@ pub struct NodeArguments {
     /// Where the node keeps what it must not lose [default: ./collector-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the default flow's files go [default: <data-dir>/files]
-    #[arg(long, value_name = "DIR")]
+    /// Where the default flow's files go: a directory, or hdfs://NAMESERVICE-or-HOST:PORT/PATH as
+    /// HADOOP_CONF_DIR says [default: <data-dir>/files]
+    #[arg(long, value_name = "DIR|hdfs://…")]
     pub files_dir: Option<String>,
     /// The host all three ports listen on
     #[arg(long, value_name = "HOST")]

@@ -25,32 +25,28 @@ impl Committed {
     }
 
     /// `None` while some of it is not final.
-    fn look(&self, lineage: Lineage, end: u64) -> Option<Result<(), CommitError>> {
+    fn look(&self, lineage: Lineage, from: u64, to: u64) -> Option<Result<(), CommitError>> {
         self.cluster.read(|state| {
             // A lineage that has left the state was drained.
             let Some(found) = state.lineage(lineage) else { return Some(Ok(())) };
-            if found.sealed.is_some_and(|sealed| sealed < end) {
+            let lost = found.lost.iter().any(|it| it.span.first < to && from <= it.span.last);
+            if lost || found.sealed.is_some_and(|sealed| sealed < to) {
                 return Some(Err(CommitError::Lost));
             }
             let needed = |channel: &str| self.required.contains(channel);
-            match state.final_below(lineage, needed) {
-                Some(below) if below < end => None,
-                _ if found.lost.iter().any(|lost| lost.span.first < end) => {
-                    Some(Err(CommitError::Lost))
-                }
-                _ => Some(Ok(())),
-            }
+            let below = state.final_below(lineage, needed);
+            below.is_none_or(|below| to <= below).then_some(Ok(()))
         })
     }
 }
 
 #[async_trait]
 impl server_ingest::Committed for Committed {
-    async fn committed(&self, lineage: Lineage, end: u64) -> Result<(), CommitError> {
+    async fn committed(&self, lineage: Lineage, from: u64, to: u64) -> Result<(), CommitError> {
         let mut changes = self.cluster.changes();
         loop {
             changes.mark_unchanged();
-            if let Some(reached) = self.look(lineage, end) {
+            if let Some(reached) = self.look(lineage, from, to) {
                 return reached;
             }
             tokio::select! {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! collector.json   what this directory is: version, node, cluster
+//! lock             held by the process that uses it
 //! log/             the event log (the truth)
 //! raft/            the Raft log and its snapshots
 //! view/            what may be lost: emptied at every start
@@ -11,8 +12,10 @@
 //! ```
 
 use sdk_flow::Entropy;
+use sdk_wal::{DirLock, LockOutcome, RealStorage, Storage as _};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What `collector.json` says first.
 const MAGIC: &str = "collector data directory";
@@ -20,11 +23,12 @@ const MAGIC: &str = "collector data directory";
 const VERSION: u32 = 1;
 const IDENTITY: &str = "collector.json";
 
-/// A data directory that is ours.
+/// A data directory that is ours, and nobody else's until the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
     root: PathBuf,
     identity: Identity,
+    _lock: Arc<DirLock>,
 }
 
 /// Who the directory belongs to.
@@ -49,6 +53,14 @@ pub(crate) enum DataDirError {
         /// What it said.
         #[source]
         error: std::io::Error,
+    },
+    /// Another process uses it.
+    #[error("the data directory {path} is in use by {holder}")]
+    Locked {
+        /// Where.
+        path: PathBuf,
+        /// Who, as it says itself.
+        holder: String,
     },
     /// Something else stands there.
     #[error("{path} is not empty and holds no {IDENTITY}: choose another --data-dir")]
@@ -75,16 +87,25 @@ pub(crate) enum DataDirError {
 }
 
 impl DataDir {
-    /// Opens a directory that is ours, or makes an empty one ours. When this returns, its identity is durable.
+    /// Opens a directory that is ours, or makes an empty one ours. When this returns, its identity is durable,
+    /// and no other process touches anything in it.
     pub(crate) fn open(root: &Path, entropy: &dyn Entropy) -> Result<Self, DataDirError> {
         let io = |error| DataDirError::Io { path: root.to_owned(), error };
         std::fs::create_dir_all(root).map_err(io)?;
         let root = root.canonicalize().map_err(io)?;
         let path = root.join(IDENTITY);
+        // An empty one may become ours; what is somebody else's is not even locked.
+        if !path.exists() {
+            refuse_foreign(&root)?;
+        }
+        let holder = format!("process {}", std::process::id());
+        let lock = match RealStorage.lock_dir(&root, &holder).map_err(io)? {
+            LockOutcome::Held(lock) => Arc::new(lock),
+            LockOutcome::Busy(holder) => return Err(DataDirError::Locked { path: root, holder }),
+        };
         let identity = match std::fs::read(&path) {
             Ok(bytes) => read_identity(&path, &bytes)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                refuse_foreign(&root)?;
                 let identity = Identity {
                     magic: MAGIC.to_owned(),
                     version: VERSION,
@@ -96,7 +117,7 @@ impl DataDir {
             }
             Err(error) => return Err(io(error)),
         };
-        Ok(Self { root, identity })
+        Ok(Self { root, identity, _lock: lock })
     }
 
     /// Whose it is.
@@ -158,8 +179,7 @@ fn refuse_foreign(root: &Path) -> Result<(), DataDirError> {
     for entry in std::fs::read_dir(root).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
         let known = name.to_str().is_some_and(|name| {
-            name == "files"
-                || name == "lost+found"
+            ["files", "lock", "lost+found"].contains(&name)
                 || name.starts_with(IDENTITY)
                 || name.starts_with('.')
         });
@@ -194,9 +214,19 @@ mod tests {
     #[test]
     fn it_is_the_same_directory_the_next_time() {
         let folder = tempfile::tempdir().unwrap();
-        let first = DataDir::open(&folder.path().join("new"), &SystemEntropy).unwrap();
-        let second = DataDir::open(&folder.path().join("new"), &SystemEntropy).unwrap();
-        assert_eq!(first.identity(), second.identity());
+        let open = || DataDir::open(&folder.path().join("new"), &SystemEntropy);
+        let first = open().unwrap().identity().clone();
+        assert_eq!(first, *open().unwrap().identity());
+    }
+
+    #[test]
+    fn nobody_else_touches_it_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = DataDir::open(folder.path(), &SystemEntropy).unwrap();
+        let error = DataDir::open(folder.path(), &SystemEntropy).unwrap_err();
+        assert!(error.to_string().contains("in use by process"), "{error}");
+        drop(held);
+        DataDir::open(folder.path(), &SystemEntropy).unwrap();
     }
 
     #[test]

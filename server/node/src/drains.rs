@@ -2,7 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::ledger::{RaftCursor, RaftLedger};
+use crate::letters::Letters;
 use crate::lineages::{Held, HeldLineage, Lineages};
+use crate::losses::ListedReader;
 use crate::memory::{MemoryCursor, MemoryFloors};
 use crate::penalties::{ClusterPenalties, Reports};
 use crate::version::{Version, VersionGroup};
@@ -10,14 +12,14 @@ use sdk_config::{BalanceSelector, Policy as SpecPolicy, SinkSpec};
 use sdk_edge::{SinkBuilder, StandardSinks};
 use sdk_event::Lineage;
 use sdk_files::archive::Archive;
-use sdk_files::fs::LocalFileSystems;
+use sdk_files::fs::FileSystems;
 use sdk_files::ledger::{Ledger, LedgerError, MemoryLedger, MemoryRoots};
 use sdk_files::name::Names;
-use sdk_files::{Drain, DrainHandle, DrainLimits, Preference, Readers};
+use sdk_files::{Drain, DrainHandle, DrainLimits, DrainMemory, Preference, Readers};
 use sdk_files::{FileSink, SinkIdentity};
 use sdk_flow::{
-    BoxError, ChannelReader, Clock, Cursor, Entropy, GroupCounts, GroupOptions, GroupRunner,
-    GroupStats, Member, Order, Penalties, Policy, ReadError, Tasks,
+    BoxError, ChannelReader, Clock, Cursor, Entropy, GroupOptions, GroupRunner, GroupStats, Member,
+    Order, Penalties, Policy, ReadError, Tasks,
 };
 use sdk_wal::Log;
 use server_cluster::{FlowId, GroupNumber};
@@ -37,10 +39,13 @@ pub(crate) struct DrainOptions {
     pub(crate) cluster: Cluster,
     pub(crate) lineages: Arc<Lineages>,
     pub(crate) log: Log,
-    pub(crate) archive: Arc<Archive>,
+    pub(crate) archive: Option<Arc<Archive>>,
+    /// Where sinks that write no files put what they refuse.
+    pub(crate) letters: Arc<Letters>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: sdk_files::metrics::Metrics,
+    pub(crate) file_systems: Arc<dyn FileSystems>,
 }
 
 /// Which drain.
@@ -67,7 +72,8 @@ pub(crate) struct Drains {
     sinks: Mutex<BTreeMap<(FlowId, u32, u32), Arc<FileSink>>>,
     sinks_without_files: StandardSinks,
     memory_roots: MemoryRoots,
-    file_systems: LocalFileSystems,
+    /// What all drains into files hold in memory.
+    file_memory: Arc<DrainMemory>,
     reports: Arc<Reports>,
     tasks: Tasks,
 }
@@ -97,7 +103,7 @@ impl Drains {
             running: Mutex::default(),
             sinks: Mutex::default(),
             memory_roots: MemoryRoots::default(),
-            file_systems: LocalFileSystems::default(),
+            file_memory: Arc::default(),
             reports: Arc::default(),
             tasks: Tasks::new(),
         });
@@ -218,8 +224,7 @@ impl Drains {
     ) -> Result<(), BoxError> {
         let version = &held.version;
         let Some(group) = version.group(key.group) else { return Ok(()) };
-        let files = group.members.iter().all(|member| matches!(member.spec, SinkSpec::Files(_)));
-        match (files, group.durable) {
+        match (group.writes_files(), group.durable) {
             (true, true) => {
                 let ledger = Arc::new(self.ledger(key, group));
                 self.drain_to_files(key, held, group, ledger, stop).await
@@ -230,16 +235,23 @@ impl Drains {
                 self.drain_to_files(key, held, group, Arc::new(floors), stop).await
             }
             (false, true) => {
-                let ledger = Arc::new(self.ledger(key, group));
-                let (cursor, floor) =
-                    RaftCursor::acquire(ledger).await.map_err(BeginError::from)?;
-                self.drain_events(key, held, group, Arc::new(cursor), floor, stop).await
+                let (ledger, stats) = (Arc::new(self.ledger(key, group)), Arc::default());
+                let acquired = RaftCursor::acquire(ledger, Arc::clone(&stats)).await;
+                let (cursor, floor) = acquired.map_err(BeginError::from)?;
+                let at = (Arc::new(cursor) as Arc<dyn Cursor>, floor);
+                self.drain_events(key, held, group, at, stats, stop).await
             }
             (false, false) => {
                 let cursor = MemoryCursor::new(held.clone(), group.channel);
-                self.drain_events(key, held, group, Arc::new(cursor), 0, stop).await
+                let at = (Arc::new(cursor) as Arc<dyn Cursor>, 0);
+                self.drain_events(key, held, group, at, Arc::default(), stop).await
             }
         }
+    }
+
+    fn readers(&self, lineage: Lineage, held: &HeldLineage, group: &VersionGroup) -> HeldReaders {
+        let (held, cluster) = (held.held.clone(), self.options.cluster.clone());
+        HeldReaders { held, channel: group.channel, lineage, cluster }
     }
 
     fn ledger(&self, key: DrainKey, group: &VersionGroup) -> RaftLedger {
@@ -267,12 +279,13 @@ impl Drains {
                 _ => Preference::Spread,
             },
             ledger,
-            readers: Arc::new(HeldReaders { held: held.held.clone(), channel: group.channel }),
-            file_systems: Arc::new(self.file_systems.clone()),
+            readers: Arc::new(self.readers(key.lineage, held, group)),
+            file_systems: Arc::clone(&self.options.file_systems),
             penalties: self.penalties(&held.version, group),
-            archive: Some(Arc::clone(&self.options.archive)),
+            archive: self.options.archive.clone(),
             clock: Arc::clone(&self.options.clock),
             entropy: Arc::clone(&self.options.entropy),
+            memory: Arc::clone(&self.file_memory),
             limits: DrainLimits::default(),
         };
         let (drain, handle) = Drain::new(options);
@@ -286,8 +299,8 @@ impl Drains {
         key: DrainKey,
         held: &HeldLineage,
         group: &VersionGroup,
-        cursor: Arc<dyn Cursor>,
-        floor: u64,
+        (cursor, floor): (Arc<dyn Cursor>, u64),
+        stats: Arc<GroupStats>,
         stop: &CancellationToken,
     ) -> Result<(), BoxError> {
         let members = group.members.iter().map(|member| {
@@ -300,7 +313,8 @@ impl Drains {
             Ok(Member { name, priority, sink })
         });
         let members = members.collect::<Result<Vec<_>, BoxError>>()?;
-        let reader = held.held.reader(group.channel, floor).map_err(BeginError::from)?;
+        let readers = self.readers(key.lineage, held, group);
+        let reader = readers.reader(floor).map_err(BeginError::from)?;
         let runner = GroupRunner::new(GroupOptions {
             name: Arc::clone(&group.name),
             reader,
@@ -308,11 +322,12 @@ impl Drains {
             members,
             policy: policy(group.policy),
             penalties: self.penalties(&held.version, group),
-            dead_letters: None,
+            dead_letters: Some(self.options.letters.of_sinks(&held.version.flow_name)),
             entropy: Arc::clone(&self.options.entropy),
             batch_bytes_max: GroupRunner::BATCH_BYTES_MAX,
+            stats: Arc::clone(&stats),
         });
-        self.lock().insert(key, Some(Running::Events(runner.stats())));
+        self.lock().insert(key, Some(Running::Events(stats)));
         runner.run(stop.clone()).await?;
         Ok(())
     }
@@ -337,9 +352,10 @@ impl Drains {
                 number: member.number,
             };
             let metrics = self.options.metrics.sink(&version.flow_name, &member.name);
-            let sink =
-                FileSink::new(spec, identity, &self.file_systems, metrics).map_err(|error| {
-                    BeginError::Sink { sink: Arc::clone(&member.name), error: Box::new(error) }
+            let sink = FileSink::new(spec, identity, &*self.options.file_systems, metrics)
+                .map_err(|error| BeginError::Sink {
+                    sink: Arc::clone(&member.name),
+                    error: Box::new(error),
                 })?;
             let sink = Arc::new(sink);
             sinks.insert(key, Arc::clone(&sink));
@@ -366,10 +382,10 @@ impl Drains {
 }
 
 impl Running {
-    /// What a sink without files has done.
-    pub(crate) fn counts(&self) -> Option<GroupCounts> {
+    /// What sinks without files have done.
+    pub(crate) fn stats(&self) -> Option<&GroupStats> {
         match self {
-            Running::Events(stats) => Some(stats.counts()),
+            Running::Events(stats) => Some(stats),
             Running::Files(_) => None,
         }
     }
@@ -393,10 +409,13 @@ fn policy(policy: SpecPolicy) -> Policy {
 struct HeldReaders {
     held: Held,
     channel: u8,
+    lineage: Lineage,
+    cluster: Cluster,
 }
 
 impl Readers for HeldReaders {
     fn reader(&self, from: u64) -> Result<Box<dyn ChannelReader>, ReadError> {
-        self.held.reader(self.channel, from)
+        let reader = self.held.reader(self.channel, from)?;
+        Ok(Box::new(ListedReader::new(reader, self.cluster.clone(), self.lineage)))
     }
 }

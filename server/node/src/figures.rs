@@ -1,6 +1,7 @@
 //! What the node knows about itself: status, metrics, health.
 
 mod books;
+mod count;
 mod disks;
 mod sinks;
 

@@ -1,13 +1,15 @@
 //! The file sink's ledger in the replicated state.
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::off_thread::off_thread;
 use async_trait::async_trait;
 use sdk_channel::{RecoverError, Totals, totals_below};
 use sdk_config::ledger::{
-    BucketKey, CommitFile, Grant, Hole, Intent, Refusal, Root, RootClaim, RootId, Span,
+    BucketKey, CommitFile, Drops, Grant, Hole, Intent, Refusal, Root, RootClaim, RootId, Span,
 };
 use sdk_event::Lineage;
 use sdk_files::ledger::{Ledger, LedgerError, Raise};
+use sdk_flow::{GroupCounts, GroupStats};
 use sdk_wal::Log;
 use server_cluster::command::{
     Acquire, AddHole, GiveUp, LedgerAction, OnLedger, RaiseFloor, RecordRoot,
@@ -147,8 +149,8 @@ impl Ledger for RaftLedger {
     async fn raise_floor(&self, token: u64, raise: Raise) -> Result<(), LedgerError> {
         let totals = totals(&self.log, self.lineage, raise.to).await?;
         let stored = totals.channel(self.channel).stored();
-        let raise =
-            RaiseFloor { from: raise.from, to: raise.to, stored, delivered: 0, drops: raise.drops };
+        let Raise { from, to, drops, .. } = raise;
+        let raise = RaiseFloor { from, to, stored, delivered: 0, dead_lettered: 0, drops };
         self.act_whole(token, LedgerAction::RaiseFloor(raise)).await
     }
 
@@ -183,7 +185,7 @@ impl Ledger for RaftLedger {
 /// The running totals of a lineage below an offset, read off the async threads.
 pub(crate) async fn totals(log: &Log, lineage: Lineage, below: u64) -> Result<Totals, LedgerError> {
     let log = log.clone();
-    let read = tokio::task::spawn_blocking(move || totals_below(&log, lineage, below)).await;
+    let read = off_thread(move || totals_below(&log, lineage, below)).await;
     let read: Result<Totals, RecoverError> = read.map_err(|_| LedgerError::Closed)?;
     read.map_err(|error| LedgerError::Unavailable(Box::new(error)))
 }
@@ -200,13 +202,25 @@ fn unavailable(outcome: Result<Reply, ClusterError>) -> LedgerError {
 pub(crate) struct RaftCursor {
     ledger: Arc<RaftLedger>,
     token: u64,
+    /// What the group's runner counts as it delivers, never what should have been delivered.
+    stats: Arc<GroupStats>,
+    /// What of that the ledger knows.
+    booked: std::sync::Mutex<GroupCounts>,
 }
 
 impl RaftCursor {
-    /// Takes a fresh token for it.
-    pub(crate) async fn acquire(ledger: Arc<RaftLedger>) -> Result<(Self, u64), LedgerError> {
+    /// Takes a fresh token for it. `stats` is what the runner counts that will move it.
+    pub(crate) async fn acquire(
+        ledger: Arc<RaftLedger>,
+        stats: Arc<GroupStats>,
+    ) -> Result<(Self, u64), LedgerError> {
         let grant = ledger.acquire(&[]).await?;
-        Ok((Self { ledger, token: grant.token }, grant.floor))
+        let booked = std::sync::Mutex::new(stats.counts());
+        Ok((Self { ledger, token: grant.token, stats, booked }, grant.floor))
+    }
+
+    fn booked(&self) -> std::sync::MutexGuard<'_, GroupCounts> {
+        self.booked.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -225,7 +239,9 @@ impl sdk_flow::Cursor for RaftCursor {
         let before = totals(&ledger.log, ledger.lineage, from).await.map_err(cursor_error)?;
         let behind = totals(&ledger.log, ledger.lineage, to).await.map_err(cursor_error)?;
         let (before, behind) = (before.channel(ledger.channel), behind.channel(ledger.channel));
-        let mut drops = sdk_config::ledger::Drops::default();
+        let (booked, counted) = (*self.booked(), self.stats.counts());
+        let mut drops =
+            Drops { lost: counted.lost_offsets - booked.lost_offsets, ..Drops::default() };
         for (rule, events) in &behind.dropped {
             let known = before.dropped.iter().find(|(name, _)| name == rule);
             drops.add(rule, events - known.map_or(0, |(_, events)| *events));
@@ -234,15 +250,17 @@ impl sdk_flow::Cursor for RaftCursor {
             from,
             to,
             stored: behind.stored(),
-            delivered: behind.put - before.put,
+            delivered: counted.delivered_events - booked.delivered_events,
+            dead_lettered: counted.dead_lettered_events - booked.dead_lettered_events,
             drops,
         };
-        let raised = ledger.act_whole(self.token, LedgerAction::RaiseFloor(raise)).await;
-        match raised {
+        match ledger.act_whole(self.token, LedgerAction::RaiseFloor(raise)).await {
             // Repeating a commit that succeeded is harmless.
-            Err(LedgerError::Refused(Refusal::Floor { floor })) if floor == to => Ok(()),
-            raised => raised.map_err(cursor_error),
+            Err(LedgerError::Refused(Refusal::Floor { floor })) if floor == to => (),
+            raised => raised.map_err(cursor_error)?,
         }
+        *self.booked() = counted;
+        Ok(())
     }
 }
 

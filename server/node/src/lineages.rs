@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, ClusterError};
 use crate::committed::Committed;
 use crate::flows::{Flow, Flows};
+use crate::off_thread::{is_inline, off_thread};
 use crate::shard::OpenShard;
 use crate::version::{Capacities, Version, VersionChannel, VersionError};
 use sdk_channel::{
@@ -48,6 +49,8 @@ pub(crate) struct LineageOptions {
     /// Recent records of all shards.
     pub(crate) recent: Arc<RecentMemory>,
     pub(crate) flows: Flows,
+    /// Producers that a shard remembers.
+    pub(crate) producers_max: usize,
     /// Ends waits when the node stops.
     pub(crate) stop: CancellationToken,
 }
@@ -159,7 +162,7 @@ impl Lineages {
         self.learn_flows()?;
         let (node, incarnation) = (self.options.cluster.node(), self.options.cluster.incarnation());
         let due = self.options.cluster.read(|state| state.seals_due(node, incarnation));
-        let mut seals = Vec::new();
+        let (mut seals, mut ends) = (Vec::new(), BTreeMap::new());
         for due in due {
             let lineage = due.lineage;
             let end = self.measure(lineage).await?;
@@ -180,9 +183,13 @@ impl Lineages {
                 let sealed = sealed
                     .map_err(|rejected| LineageError::Cluster(ClusterError::Rejected(rejected)))?;
                 self.sealed(seal.lineage, &sealed).await?;
+                ends.insert(seal.lineage, sealed.end);
             }
         }
-        self.open_all().await
+        self.open_all(&ends).await?;
+        self.follow_floors();
+        self.forget_unlisted();
+        Ok(())
     }
 
     /// Stops what may append to a lineage, and measures it.
@@ -265,7 +272,7 @@ impl Lineages {
 
     /// Opens every lineage of the state that is not held yet: the newest of each shard for writing,
     /// those before it for reading.
-    async fn open_all(&self) -> Result<(), LineageError> {
+    async fn open_all(&self, ends: &BTreeMap<Lineage, u64>) -> Result<(), LineageError> {
         let node = self.options.cluster.node();
         let shards = self.options.cluster.read(|state| {
             let mut shards: BTreeMap<(FlowId, u32), Vec<Known>> = BTreeMap::new();
@@ -278,12 +285,16 @@ impl Lineages {
             shards
         });
         for lineages in shards.into_values() {
-            self.open_shard(&lineages).await?;
+            self.open_shard(&lineages, ends).await?;
         }
         Ok(())
     }
 
-    async fn open_shard(&self, lineages: &[Known]) -> Result<(), LineageError> {
+    async fn open_shard(
+        &self,
+        lineages: &[Known],
+        ends: &BTreeMap<Lineage, u64>,
+    ) -> Result<(), LineageError> {
         let mut sealed = Vec::new();
         let mut before: Vec<HeldLineage> = Vec::new();
         for (lineage, number, end) in lineages {
@@ -301,8 +312,10 @@ impl Lineages {
                     before.push(held);
                 }
                 (None, None) => {
+                    let earlier = self.earlier(*lineage, &sealed, ends);
+                    let last = earlier.last().and_then(|(last, _)| self.get(*last));
                     let open =
-                        self.open_written(*lineage, &version, &sealed, before.last()).await?;
+                        self.open_written(*lineage, &version, &earlier, last.as_ref()).await?;
                     before.iter().for_each(|held| held.held.superseded());
                     let held = Held::Written(Arc::clone(&open.shard));
                     self.lock().insert(*lineage, HeldLineage { held, version });
@@ -317,6 +330,27 @@ impl Lineages {
         Ok(())
     }
 
+    /// The lineages of a shard before this one, with their lengths: also what the state no longer
+    /// lists, for a lineage leaves it when it is drained, and its producers are to be known all the
+    /// same. What the log has of such a one lies below its length, since it was drained to that.
+    fn earlier(
+        &self,
+        into: Lineage,
+        sealed: &[(Lineage, u64)],
+        ends: &BTreeMap<Lineage, u64>,
+    ) -> Vec<(Lineage, u64)> {
+        let before = |lineage: Lineage| {
+            (lineage.flow, lineage.shard) == (into.flow, into.shard) && lineage.epoch < into.epoch
+        };
+        let extents = self.options.log.lineages();
+        let extents = extents.into_iter().map(|extent| (extent.lineage, extent.end));
+        let listed = sealed.iter().copied();
+        let known = extents.chain(ends.iter().map(|(lineage, end)| (*lineage, *end))).chain(listed);
+        let earlier: BTreeMap<Lineage, u64> =
+            known.filter(|(lineage, _)| before(*lineage)).collect();
+        earlier.into_iter().collect()
+    }
+
     async fn open_sealed(
         &self,
         lineage: Lineage,
@@ -329,9 +363,8 @@ impl Lineages {
             .map(|channel| (options_of(channel), self.floor(lineage, version, channel.number)))
             .collect();
         let log = self.options.log.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            SealedLineage::open(&log, lineage, end, &floors, false)
-        });
+        let inline = is_inline();
+        let opened = off_thread(move || SealedLineage::open(&log, lineage, end, &floors, inline));
         let failed = |error: BoxError| LineageError::Log { lineage, doing: "read", error };
         let sealed = opened.await.map_err(|error| failed(Box::new(error)))?;
         let sealed = sealed.map_err(|error| failed(Box::new(error)))?;
@@ -345,7 +378,8 @@ impl Lineages {
         sealed: &[(Lineage, u64)],
         last: Option<&HeldLineage>,
     ) -> Result<OpenShard, LineageError> {
-        let remembered = self.remembered(lineage, sealed, last).await?;
+        let mut remembered = self.remembered(lineage, sealed, last).await?;
+        remembered.table.set_producers_max(self.options.producers_max);
         let log = version.has_log().then(|| self.options.log.clone());
         let clock = Arc::clone(&self.options.clock);
         let options = ShardOptions {
@@ -353,6 +387,7 @@ impl Lineages {
             channels: version.channels.iter().map(options_of).collect(),
             metrics: self.options.metrics.clone(),
             recent: Arc::clone(&self.options.recent),
+            inline_reads: is_inline(),
             ..ShardOptions::new(lineage, version.level(), log, clock)
         };
         let shard = Shard::open(options, remembered).await.map_err(|error| LineageError::Log {
@@ -383,8 +418,7 @@ impl Lineages {
             return Ok(Remembered::nothing(lineage, Some(view)));
         }
         let (log, lineages) = (self.options.log.clone(), sealed.to_vec());
-        let rebuilt =
-            tokio::task::spawn_blocking(move || rebuild(&log, &lineages, lineage, Some(view)));
+        let rebuilt = off_thread(move || rebuild(&log, &lineages, lineage, Some(view)));
         let failed = |error: BoxError| LineageError::Log { lineage, doing: "rebuilt", error };
         let rebuilt = rebuilt.await.map_err(|error| failed(Box::new(error)))?;
         let rebuilt = rebuilt.map_err(|error| failed(Box::new(error)))?;
@@ -429,6 +463,10 @@ impl Lineages {
     pub(crate) fn follow_floors(&self) {
         for (lineage, held) in self.all() {
             let known = self.options.cluster.read(|state| state.lineage(lineage).is_some());
+            if !known && !self.is_succeeded(lineage) {
+                // What it knows of its producers is not in the next one yet.
+                continue;
+            }
             if !known {
                 info!(%lineage, "lineage is drained");
                 self.lock().remove(&lineage);
@@ -448,6 +486,29 @@ impl Lineages {
                     shard.lineages.keys().next().copied()
                 });
                 shard.set_epoch_min(lowest.unwrap_or(lineage.epoch));
+            }
+        }
+    }
+
+    /// Whether a later lineage of the shard takes events: it begins with all that this one knew.
+    fn is_succeeded(&self, lineage: Lineage) -> bool {
+        let held = self.lock();
+        let mut later = held.range(lineage..).skip_while(|(it, _)| **it == lineage);
+        later
+            .next()
+            .is_some_and(|(it, _)| (it.flow, it.shard) == (lineage.flow, lineage.shard))
+    }
+
+    /// Frees what the log has of lineages that have left the state when nobody held them: at the seal
+    /// itself, or under an earlier process.
+    fn forget_unlisted(&self) {
+        for extent in self.options.log.lineages() {
+            let lineage = extent.lineage;
+            let gone = self.options.cluster.read(|state| {
+                state.lineage(lineage).is_none() && state.epoch(lineage) > lineage.epoch
+            });
+            if gone && self.get(lineage).is_none() && self.is_succeeded(lineage) {
+                self.options.log.forget(lineage);
             }
         }
     }

@@ -74,7 +74,9 @@ fn complain(error: &anyhow::Error) -> u8 {
 fn log_to_stderr(logging: &Logging, quiet: bool) {
     // The demo shows figures on stderr; the node inside it only what somebody should see.
     let level = if quiet && logging.log_level == "info" { "warn" } else { &logging.log_level };
-    let filter = tracing_subscriber::EnvFilter::new(level);
+    // The client below HDFS tells of each try; `server_hdfs` tells of an outage, once.
+    let quiet = if level.contains("hdfs_native") { "" } else { ",hdfs_native=off" };
+    let filter = tracing_subscriber::EnvFilter::new(format!("{level}{quiet}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match logging.log_format {
         LogFormat::Text => builder.init(),

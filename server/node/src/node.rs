@@ -1,30 +1,25 @@
 //! A node from its first file to its last: what is started, in which order, and how it ends.
 
 use crate::admin::AdminService;
-use crate::cluster::Cluster;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::door::guard;
-use crate::drains::{DrainOptions, Drains};
+use crate::drains::Drains;
 use crate::figures::Figures;
-use crate::flows::Flows;
+use crate::file_systems::NodeFileSystems;
 use crate::http::pages;
-use crate::lineages::{LineageError, LineageOptions, Lineages};
-use crate::penalties::PenaltyTimer;
-use crate::seed::seed_flows;
-use crate::sources::{Letters, LocalSources};
+use crate::lineages::{LineageError, Lineages};
+use crate::sources::LocalSources;
+use crate::works::{FIRST_NODE, Works, WorksOptions};
 use prometheus_client::registry::Registry;
 use proto::v1::admin_server::AdminServer;
-use sdk_channel::{ChannelMetrics, RecentMemory, SledView, record};
+use sdk_channel::{SledView, record};
 use sdk_config::{Address, NodeConfig, Port};
 use sdk_files::archive::{Archive, ArchiveLimits};
 use sdk_flow::{
-    BoxError, Clock, Entropy, Environment, Exit, HostNames, ProcessExit, SystemClock,
-    SystemEntropy, Tasks, code,
+    BoxError, Clock, Entropy, Exit, HostNames, ProcessExit, SystemClock, SystemEntropy, Tasks, code,
 };
 use sdk_tls::{Gate, Protocols, incoming};
-use sdk_wal::{Log, LogOptions, OpenError};
-use server_cluster::command::{InitCluster, NodeUp};
-use server_cluster::{ClusterId, DirectoryId, Reply, StartId};
+use sdk_wal::{Log, LogOptions, Marks, OpenError};
 use server_ingest::Health;
 use server_raft::{Raft, RaftOptions};
 use std::net::SocketAddr;
@@ -35,10 +30,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// What this program understands of the replicated state.
-const FEATURES: u32 = 1;
-/// The number of the node that founds a cluster.
-const FIRST_NODE: u64 = 1;
 /// How long what is left may take after everything was told to stop.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 /// The node raises its soft limit of open files to this, as far as it may.
@@ -75,7 +66,7 @@ pub struct Node {
     ingest: Tasks,
     lineages: Arc<Lineages>,
     drains: Arc<Drains>,
-    sources: LocalSources,
+    sources: Arc<LocalSources>,
     health: Health,
     figures: Arc<Figures>,
     log: Log,
@@ -98,9 +89,9 @@ pub enum RunError {
     /// Its data directory.
     #[error(transparent)]
     DataDir(Box<dyn std::error::Error + Send + Sync>),
-    /// Another process uses it.
-    #[error("the data directory is in use by another process")]
-    Locked(#[source] BoxError),
+    /// Another process uses its data directory.
+    #[error(transparent)]
+    Locked(BoxError),
     /// A log cannot be opened.
     #[error("cannot open the {what}")]
     Log {
@@ -146,7 +137,10 @@ impl RunError {
 
 impl From<DataDirError> for RunError {
     fn from(error: DataDirError) -> Self {
-        Self::DataDir(Box::new(error))
+        match error {
+            DataDirError::Locked { .. } => Self::Locked(Box::new(error)),
+            error => Self::DataDir(Box::new(error)),
+        }
     }
 }
 
@@ -164,12 +158,8 @@ impl Node {
         raise_file_limit();
         let gate = Gate::load(config.node.tls.as_ref(), &config.node.access, "node")
             .map_err(|error| RunError::Gate(Box::new(error)))?;
-        let ingest_listener = listen(&config.node.ingest).await?;
-        let admin_listener = listen(&config.node.admin).await?;
-        let addresses = Addresses {
-            ingest: local(&ingest_listener, &config.node.ingest)?,
-            admin: local(&admin_listener, &config.node.admin)?,
-        };
+        let ingest_listener = listen(&config.node.ingest).await;
+        let admin_listener = listen(&config.node.admin).await;
         let data_dir = DataDir::open(config.node.data_dir.as_ref(), &*entropy)?;
         let mut registry = Registry::default();
         gate.register(&mut registry);
@@ -182,12 +172,23 @@ impl Node {
             quota_bytes: config.node.log.quota.map(|quota| quota.0),
             segment_bytes: u32::try_from(config.node.log.segment.0).unwrap_or(u32::MAX),
             free_bytes_floor: config.node.log.free_min.0,
+            marks: Marks {
+                warn_percent: config.node.log.warn_percent,
+                stop_ingest_percent: config.node.log.stop_ingest_percent,
+                sinks_only_percent: config.node.log.sinks_only_percent,
+            },
             cache_bytes: usize::try_from(config.node.cache.0).unwrap_or(usize::MAX),
             kind_name: record::kind::name,
             ..LogOptions::new(data_dir.log())
         };
         let (log, recovery) =
             blocking(move || Log::open(log_options)).await.map_err(log_error("log"))?;
+        // Whoever starts the same node twice should hear of the directory, not of the ports.
+        let (ingest_listener, admin_listener) = (ingest_listener?, admin_listener?);
+        let addresses = Addresses {
+            ingest: local(&ingest_listener, &config.node.ingest)?,
+            admin: local(&admin_listener, &config.node.admin)?,
+        };
         info!(
             took_ms = recovery.took.as_millis(),
             segments = recovery.segments,
@@ -208,31 +209,6 @@ impl Node {
         };
         let raft = raft.map_err(|error| RunError::Cluster(Box::new(error)))?;
         watch(raft.failure(), Arc::clone(&exit), "control plane", &tasks);
-        let cluster = join(raft, &data_dir, &addresses, &*entropy).await?;
-        seed_flows(&cluster, &config).await.map_err(RunError::Cluster)?;
-
-        let flows = Flows::default();
-        let channel_metrics = ChannelMetrics::default();
-        channel_metrics.register(registry.sub_registry_with_prefix("collector"));
-        let lineages = Lineages::new(LineageOptions {
-            cluster: cluster.clone(),
-            log: log.clone(),
-            view,
-            clock: Arc::clone(&clock),
-            environment: Environment {
-                clock: Arc::clone(&clock),
-                host: HostNames::of_this_machine(),
-            },
-            recent: Arc::new(RecentMemory::new(
-                usize::try_from(config.node.cache.0).unwrap_or(usize::MAX),
-            )),
-            metrics: channel_metrics,
-            flows: flows.clone(),
-            stop: tasks.shutdown().clone(),
-        });
-        lineages.settle().await?;
-        lineages.follow_floors();
-
         let limits = ArchiveLimits {
             bytes: config.node.archive.bytes.0,
             age_ms: i64::try_from(Duration::from(config.node.archive.keep).as_millis())
@@ -241,23 +217,37 @@ impl Node {
         let archive = Archive::open(data_dir.archive(), limits)
             .map_err(|error| RunError::Log { what: "archive", error: error.into() })?;
         let archive = Arc::new(archive);
-        let drains = Drains::start(
-            DrainOptions {
-                cluster: cluster.clone(),
-                lineages: Arc::clone(&lineages),
-                log: log.clone(),
-                archive: Arc::clone(&archive),
-                clock: Arc::clone(&clock),
-                entropy: Arc::clone(&entropy),
-                metrics: sdk_files::metrics::Metrics::register(&mut registry),
-            },
-            &tasks,
-        );
-        let penalty_timer = PenaltyTimer::new(cluster.clone(), Arc::clone(&clock));
-        tasks.start("penalty timer", |stop| Arc::clone(&penalty_timer).run(stop));
-        let letters = Letters::new(data_dir.dead_letters(), Arc::clone(&clock));
-        let sources =
-            LocalSources::start(&flows, &letters, Arc::clone(&entropy), Arc::clone(&clock));
+        let hdfs_metrics = server_hdfs::Metrics::register(&mut registry);
+        let file_systems =
+            NodeFileSystems::new(&config.node.hdfs, hdfs_metrics, Arc::clone(&clock));
+        let identity = data_dir.identity();
+        let works = WorksOptions {
+            cluster: identity.cluster.into_bytes(),
+            directory: identity.directory.into_bytes(),
+            addresses: vec![
+                ("ingest".to_owned(), addresses.ingest.to_string()),
+                ("admin".to_owned(), addresses.admin.to_string()),
+            ],
+            log: log.clone(),
+            view,
+            raft,
+            file_systems: Arc::new(file_systems.clone()),
+            archive: Some(Arc::clone(&archive)),
+            dead_letters: data_dir.dead_letters(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            host: HostNames::of_this_machine(),
+            config: config.clone(),
+        };
+        let works = Works::start(works, &mut registry, &tasks).await?;
+        let Works { cluster, flows, lineages, drains, letters, penalty_timer } = works;
+        let sources = Arc::new(LocalSources::new(
+            flows.clone(),
+            Arc::clone(&letters),
+            Arc::clone(&entropy),
+            Arc::clone(&clock),
+        ));
+        sources.settle();
 
         let ingest_metrics = server_ingest::Metrics::default();
         let connections = ingest_metrics.connections.clone();
@@ -297,6 +287,9 @@ impl Node {
             flows,
             drains: Arc::clone(&drains),
             archive,
+            file_systems,
+            letters,
+            sources: Arc::clone(&sources),
             tasks: tasks.clone(),
         };
         serve_admin(admin_listener, admin, &figures, &gate, &tasks);
@@ -360,43 +353,6 @@ impl Node {
 fn warn_aborted(aborted: &[std::borrow::Cow<'static, str>]) {
     if !aborted.is_empty() {
         warn!(?aborted, "not everything stopped in time");
-    }
-}
-
-/// Founds the cluster at the first start, and gets this process its incarnation.
-async fn join(
-    raft: server_raft::RaftHandle,
-    data_dir: &DataDir,
-    addresses: &Addresses,
-    entropy: &dyn Entropy,
-) -> Result<Cluster, RunError> {
-    let failed = |error: crate::cluster::ClusterError| RunError::Cluster(Box::new(error));
-    let identity = data_dir.identity();
-    let directory = DirectoryId(identity.directory.into_bytes());
-    let nobody = Cluster::new(raft.clone(), FIRST_NODE, 0);
-    if nobody.read(|state| state.cluster().is_none()) {
-        let cluster = ClusterId(identity.cluster.into_bytes());
-        nobody
-            .propose(InitCluster { cluster, directory, features: FEATURES })
-            .await
-            .map_err(failed)?;
-    }
-    let mut start = [0; 16];
-    entropy.fill(&mut start);
-    let up = NodeUp {
-        node: FIRST_NODE,
-        directory,
-        start: StartId(start),
-        addresses: vec![
-            ("ingest".to_owned(), addresses.ingest.to_string()),
-            ("admin".to_owned(), addresses.admin.to_string()),
-        ],
-        zone: String::new(),
-        features: FEATURES,
-    };
-    match nobody.propose(up).await.map_err(failed)? {
-        Reply::Node { node, incarnation } => Ok(Cluster::new(raft, node, incarnation)),
-        reply => Err(failed(crate::cluster::ClusterError::unexpected(&reply))),
     }
 }
 

@@ -85,7 +85,7 @@ fn refuse_open_doors(config: &NodeConfig) -> Result<()> {
     let open =
         ports.into_iter().find(|(_, port, address)| !address.is_loopback() && !encrypted(*port));
     match open {
-        Some((name, address)) if !node.insecure => Err(anyhow!(
+        Some((name, _, address)) if !node.insecure => Err(anyhow!(
             "{name} = {address} is reachable from other machines and nothing is encrypted: \
              listen on loopback, write a table [node.tls], or say --insecure if that is meant"
         )),

@@ -1,19 +1,22 @@
 //! The sources that run on the node itself.
 
 use crate::flows::{Flow, Flows};
+use crate::letters::Letters;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sdk_channel::Shard;
+use sdk_config::SourceSpec;
 use sdk_event::{Block, Event, ProducerId};
 use sdk_flow::{
     Clock, Entropy, Exhaustion, Intake, Put, PutError, Receipt, SourceError, SourceStart, Stopped,
     Tasks,
 };
-use std::path::PathBuf;
-use std::sync::Arc;
+use server_cluster::FlowId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// How soon a source tries again while its shard moves.
 const MOVING_RETRY: Duration = Duration::from_millis(100);
@@ -22,96 +25,93 @@ const RESTART_AFTER: Duration = Duration::from_secs(3);
 
 /// The sources of all flows.
 pub(crate) struct LocalSources {
-    tasks: Tasks,
-}
-
-/// Events that a source of the node cannot put: JSON lines in the data directory.
-pub(crate) struct Letters {
-    folder: PathBuf,
+    flows: Flows,
+    letters: Arc<Letters>,
+    entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    running: Mutex<BTreeMap<(FlowId, String), Running>>,
 }
 
-/// What a node keeps of them at most; beyond it the source waits for an operator.
-const LETTERS_BYTES_MAX: u64 = 1 << 30;
-const LETTERS_RETRY: Duration = Duration::from_secs(30);
-
-impl Letters {
-    pub(crate) fn new(folder: PathBuf, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { folder, clock })
-    }
-
-    async fn keep(
-        &self,
-        flow: &str,
-        source: &str,
-        event: Event,
-        reason: &str,
-    ) -> Result<(), PutError> {
-        let line = serde_json::json!({
-            "reason": reason,
-            "flow": flow,
-            "source": source,
-            "kept_at": self.clock.wall_ms(),
-            "timestamp": event.timestamp_ms,
-            "headers": event.headers.iter().collect::<std::collections::BTreeMap<_, _>>(),
-            "body": String::from_utf8_lossy(&event.body),
-        });
-        let path = self.folder.join(format!("{flow}.jsonl"));
-        let written =
-            tokio::task::spawn_blocking(move || append(&path, &format!("{line}\n"))).await;
-        match written {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => {
-                Err(PutError::Exhausted { reason: Exhaustion::Disk, retry_after: LETTERS_RETRY })
-            }
-            Ok(Err(error)) => {
-                error!(%error, "cannot keep a dead letter");
-                Err(PutError::Exhausted { reason: Exhaustion::Disk, retry_after: LETTERS_RETRY })
-            }
-            Err(error) => Err(PutError::Unknown(Box::new(error))),
-        }
-    }
-}
-
-/// Durable when it returns; false if there is no room for more.
-fn append(path: &std::path::Path, line: &str) -> std::io::Result<bool> {
-    use std::io::Write;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    if file.metadata()?.len() + line.len() as u64 > LETTERS_BYTES_MAX {
-        return Ok(false);
-    }
-    file.write_all(line.as_bytes())?;
-    file.sync_all()?;
-    Ok(true)
+/// A source that was started.
+struct Running {
+    spec: SourceSpec,
+    stop: CancellationToken,
+    /// Cancelled when it has ended.
+    ended: CancellationToken,
 }
 
 impl LocalSources {
-    /// Starts what the newest versions name. What `flows apply` adds later starts with the next start
-    /// of the node, and a source that it removes stops putting at once.
-    pub(crate) fn start(
-        flows: &Flows,
-        letters: &Arc<Letters>,
+    /// None yet: [`LocalSources::settle`] starts them.
+    pub(crate) fn new(
+        flows: Flows,
+        letters: Arc<Letters>,
         entropy: Arc<dyn Entropy>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let tasks = Tasks::new();
-        for flow in flows.all().values() {
+        let (tasks, running) = (Tasks::new(), Mutex::default());
+        Self { flows, letters, entropy, clock, tasks, running }
+    }
+
+    /// Starts what the newest versions name and does not run, and stops what they no longer name. One
+    /// that has changed is stopped and, once it has ended, started as it is now.
+    pub(crate) fn settle(&self) {
+        let mut named = BTreeMap::new();
+        for flow in self.flows.all().values() {
             let version = flow.version.load();
             for name in version.sources.keys() {
-                let source = LocalSource {
-                    flow: Arc::clone(flow),
-                    name: name.clone(),
-                    letters: Arc::clone(letters),
-                    entropy: Arc::clone(&entropy),
-                    clock: Arc::clone(&clock),
-                };
-                tasks.start(format!("source {name}"), |stop| source.run(stop));
+                if let Some(spec) = version.spec.sources.get(name) {
+                    named.insert((flow.id, name.clone()), (Arc::clone(flow), spec.clone()));
+                }
             }
         }
-        Self { tasks }
+        let mut running = self.running.lock().expect("no panic while the lock is held");
+        for (key, source) in running.iter() {
+            if !source.stop.is_cancelled() && !named.contains_key(key) {
+                info!(source = %key.1, "source stops, its flow no longer has it");
+                source.stop.cancel();
+            }
+        }
+        for (key, (flow, spec)) in named {
+            let before = running.get(&key);
+            if before.is_some_and(|known| known.spec == spec && !known.stop.is_cancelled()) {
+                continue;
+            }
+            let before = before.map(|known| {
+                known.stop.cancel();
+                known.ended.clone()
+            });
+            let source = self.start(flow, key.1.clone(), spec, before);
+            running.insert(key, source);
+        }
+        running.retain(|_, source| !(source.stop.is_cancelled() && source.ended.is_cancelled()));
+    }
+
+    fn start(
+        &self,
+        flow: Arc<Flow>,
+        name: String,
+        spec: SourceSpec,
+        before: Option<CancellationToken>,
+    ) -> Running {
+        let (stop, ended) = (self.tasks.shutdown().child_token(), CancellationToken::new());
+        let source = LocalSource {
+            flow,
+            name,
+            letters: Arc::clone(&self.letters),
+            entropy: Arc::clone(&self.entropy),
+            clock: Arc::clone(&self.clock),
+        };
+        let (told, end) = (stop.clone(), ended.clone().drop_guard());
+        self.tasks.start(format!("source {}", source.name), |_| async move {
+            let _end = end;
+            // Two of them would read the same from the same position.
+            if let Some(before) = before {
+                before.cancelled().await;
+            }
+            source.run(told).await;
+        });
+        Running { spec, stop, ended }
     }
 
     /// Stops them.
@@ -196,6 +196,6 @@ impl Intake for LocalSource {
     }
 
     async fn dead_letter(&self, event: Event, reason: &str) -> Result<(), PutError> {
-        self.letters.keep(&self.flow.name, &self.name, event, reason).await
+        self.letters.keep_event(&self.flow.name, &self.name, &event, reason).await
     }
 }

@@ -47,6 +47,13 @@ pub(crate) struct VersionGroup {
     pub(crate) members: Vec<VersionSink>,
 }
 
+impl VersionGroup {
+    /// Whether what it delivers is files, which the ledger knows one by one.
+    pub(crate) fn writes_files(&self) -> bool {
+        self.members.iter().all(|member| matches!(member.spec, SinkSpec::Files(_)))
+    }
+}
+
 /// A sink of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct VersionSink {

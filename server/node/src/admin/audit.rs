@@ -6,7 +6,6 @@ use proto::v1;
 use sdk_files::Deadlines;
 use sdk_files::archive::ArchivedFile;
 use sdk_files::audit::{DeepAudit, Problem};
-use sdk_files::fs::LocalFileSystems;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +19,20 @@ impl AdminService {
     /// A row per (flow, channel, sink group), read when nothing was on its way from one column to
     /// another.
     pub(super) async fn audit_books(&self) -> v1::AuditReply {
-        let mut audit = self.read_books();
+        let mut audit = self.read_books().await;
         for _ in 1..READS_MAX {
             if audit.balanced {
                 break;
             }
             tokio::time::sleep(READ_AGAIN).await;
-            audit = self.read_books();
+            audit = self.read_books().await;
         }
         audit
     }
 
-    fn read_books(&self) -> v1::AuditReply {
+    async fn read_books(&self) -> v1::AuditReply {
         let mut findings = Vec::new();
-        let books = self.figures.books();
+        let books = self.figures.counted_books().await;
         let flows = books.iter().map(|book| row(book, &mut findings)).collect();
         v1::AuditReply {
             balanced: findings.is_empty(),
@@ -47,10 +46,9 @@ impl AdminService {
     pub(super) async fn deep_audit(&self, since_ms: i64) -> Result<v1::AuditReply, Status> {
         let mut audit = self.audit_books().await;
         let files = self.archived(since_ms).await?;
-        let systems = LocalFileSystems::default();
         let mut deep = DeepAudit::new();
         for file in &files {
-            deep.check(file, &systems, Deadlines::default()).await;
+            deep.check(file, &self.file_systems, Deadlines::default()).await;
         }
         audit.deep = true;
         audit.files_read = deep.files;

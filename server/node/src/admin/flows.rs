@@ -87,31 +87,41 @@ impl AdminService {
         discard: bool,
     ) -> Result<v1::ApplyFlowsReply, Status> {
         let Planned { reply, changes } = self.planned(toml, file);
+        let mut refused = None;
         for change in changes {
-            match change {
-                Change::Create(name, spec) => create(&self.cluster, &name, &spec)
-                    .await
-                    .map_err(|error| refused(error.to_string()))?,
-                Change::Apply { flow, base, spec, removed_groups } => {
-                    let text = serde_json::to_string(&spec)
-                        .map_err(|error| Status::internal(error.to_string()))?;
-                    let discard = if discard { removed_groups } else { Vec::new() };
-                    let command = ApplySpec { flow, base, spec: text, plan: plan(&spec), discard };
-                    match self.cluster.propose(command).await {
-                        Ok(_) => (),
-                        Err(ClusterError::Rejected(Rejected::OtherVersion { .. })) => {
-                            return Err(refused(
-                                "the flow was changed meanwhile: look at it, apply again",
-                            ));
-                        }
-                        Err(error) => return Err(refused(error.to_string())),
-                    }
-                }
+            if let Err(status) = self.change(change, discard).await {
+                refused = Some(status);
+                break;
             }
         }
-        // What is stored is delivered by the spec under which it was stored: seal, and open anew.
+        // What is stored is delivered by the spec under which it was stored: seal, and open anew. Also
+        // what was changed before a refusal is in force.
         self.lineages.settle().await.map_err(|error| Status::internal(chain(&error)))?;
-        Ok(reply)
+        self.sources.settle();
+        refused.map_or(Ok(reply), Err)
+    }
+
+    async fn change(&self, change: Change, discard: bool) -> Result<(), Status> {
+        let (flow, base, spec, removed_groups) = match change {
+            Change::Create(name, spec) => {
+                let created = create(&self.cluster, &name, &spec).await;
+                return created.map_err(|error| refused(error.to_string()));
+            }
+            Change::Apply { flow, base, spec, removed_groups } => {
+                (flow, base, spec, removed_groups)
+            }
+        };
+        let text =
+            serde_json::to_string(&spec).map_err(|error| Status::internal(error.to_string()))?;
+        let discard = if discard { removed_groups } else { Vec::new() };
+        let command = ApplySpec { flow, base, spec: text, plan: plan(&spec), discard };
+        match self.cluster.propose(command).await {
+            Ok(_) => Ok(()),
+            Err(ClusterError::Rejected(Rejected::OtherVersion { .. })) => {
+                Err(refused("the flow was changed meanwhile: look at it, apply again"))
+            }
+            Err(error) => Err(refused(error.to_string())),
+        }
     }
 }
 

@@ -1,53 +1,70 @@
 //! Dead letters: events that could not be placed.
 
 use super::AdminService;
+use crate::letters::LetterFile;
 use proto::v1;
 use sdk_files::archive::ArchivedFile;
-use sdk_files::fs::{FileSystems, LocalFileSystems};
+use sdk_files::fs::FileSystems;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-const LINES_WAITING_MAX: usize = 256;
+const LINES_WAITING_MAX: usize = 8;
 const READ_BYTES: usize = 256 << 10;
 /// A line has one event, with its headers and some JSON around.
 const LINE_BYTES_MAX: usize = 8 << 20;
 
 impl AdminService {
     pub(super) async fn letters(&self, flow: &str) -> Result<v1::ListDeadLettersReply, Status> {
-        let mut files = self.archived_letters().await?;
-        files.retain(|file| flow.is_empty() || file.flow == flow);
-        let files = files.into_iter().map(|file| v1::DeadLetterFile {
+        let archived = self.archived_letters().await?.into_iter();
+        let archived = archived.map(|file| v1::DeadLetterFile {
             flow: file.flow,
             path: file.path,
             events: file.events,
             bytes: file.length,
         });
+        let kept = self.kept_letters().await?.into_iter();
+        let kept = kept.map(|LetterFile { flow, path, events, bytes }| v1::DeadLetterFile {
+            flow,
+            path,
+            events,
+            bytes,
+        });
+        let files = archived.chain(kept).filter(|file| flow.is_empty() || file.flow == flow);
         Ok(v1::ListDeadLettersReply { files: files.collect() })
     }
 
-    /// The lines of one file; only of one that the archive lists.
+    /// The lines of one file; only of one that is listed.
     pub(super) async fn letter_file(
         &self,
         path: &str,
     ) -> Result<ReceiverStream<Result<v1::DeadLetter, Status>>, Status> {
-        let known = self.archived_letters().await?;
-        let Some(file) = known.into_iter().find(|file| file.path == path) else {
+        let archived = self.archived_letters().await?.into_iter().map(|file| file.path);
+        let kept = self.kept_letters().await?.into_iter().map(|file| file.path);
+        let Some(path) = archived.chain(kept).find(|known| known == path) else {
             return Err(Status::not_found(format!(
                 "{path} is no file of dead letters that this node has written"
             )));
         };
         let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
+        let systems = self.file_systems.clone();
         self.tasks.start("dead letters", |stop| async move {
-            let read = stop.run_until_cancelled(send_lines(&file.path, &sender)).await;
+            let read = stop.run_until_cancelled(send_lines(&systems, &path, &sender)).await;
             if let Some(Err(error)) = read {
                 // The caller may have gone.
-                drop(sender.send(Err(Status::unavailable(error))).await);
+                drop(sender.send(Err(Status::data_loss(error))).await);
             }
         });
         Ok(ReceiverStream::new(receiver))
+    }
+
+    async fn kept_letters(&self) -> Result<Vec<LetterFile>, Status> {
+        let letters = Arc::clone(&self.letters);
+        let read = tokio::task::spawn_blocking(move || letters.files()).await;
+        let read = read.map_err(|error| Status::internal(error.to_string()))?;
+        read.map_err(|error| Status::internal(format!("dead letters cannot be read: {error}")))
     }
 
     async fn archived_letters(&self) -> Result<Vec<ArchivedFile>, Status> {
@@ -68,10 +85,11 @@ impl AdminService {
 }
 
 async fn send_lines(
+    systems: &dyn FileSystems,
     path: &str,
     sender: &mpsc::Sender<Result<v1::DeadLetter, Status>>,
 ) -> Result<(), String> {
-    let fs = LocalFileSystems::default().of(path).map_err(|error| error.to_string())?;
+    let fs = systems.of(path).map_err(|error| error.to_string())?;
     let mut reader = fs.open(path).await.map_err(|error| error.to_string())?;
     let mut line = Vec::new();
     loop {

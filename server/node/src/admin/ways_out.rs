@@ -144,16 +144,14 @@ impl AdminService {
         Ok(v1::AdoptRootReply { adopted: vec![path] })
     }
 
-    /// Ends a lineage where it is: what no group has delivered is listed as lost.
+    /// Ends a lineage where it is: what some group has not delivered of it is listed as lost, and passed.
     pub(super) async fn abandon(&self, lineage: &str) -> Result<v1::AbandonLineageReply, Status> {
         let lineage = parse_lineage(lineage)?;
         let known = self.cluster.read(|state| {
             let found = state.lineage(lineage)?;
-            let latest = state.flow(lineage.flow)?.latest;
-            let floor = found.ledgers.values().map(|ledger| ledger.floor).min().unwrap_or(0);
-            Some((found.sealed, latest, floor, state.epoch(lineage)))
+            Some((found.sealed, state.flow(lineage.flow)?.latest, state.epoch(lineage)))
         });
-        let Some((sealed, version, floor, epoch)) = known else {
+        let Some((sealed, version, epoch)) = known else {
             return Err(Status::not_found("no such lineage: it was drained, or never was"));
         };
         if epoch == lineage.epoch {
@@ -163,33 +161,72 @@ impl AdminService {
         }
         let end = match sealed {
             Some(end) => end,
-            None => {
-                let node = self.cluster.node();
-                let next = Opening { owner: node, replicas: vec![node] };
-                let end = self.lineages.get(lineage).map_or(0, |held| held.held.totals().0);
-                let command = Abandon { lineage, end, holders: vec![node], next, version };
-                match self.cluster.propose(command).await {
-                    Ok(Reply::Sealed(sealed)) => match sealed.into_iter().next() {
-                        Some(Ok(sealed)) => sealed.end,
-                        _ => return Err(refused("the lineage could not be ended")),
-                    },
-                    Ok(reply) => return Err(Status::internal(format!("{reply:?}"))),
-                    Err(error) => return Err(refused(error.to_string())),
+            None => self.end_where_it_is(lineage, version).await?,
+        };
+        let undelivered = self.undelivered(lineage, end);
+        let offsets: u64 = undelivered.iter().map(|span| span.last - span.first + 1).sum();
+        if undelivered.is_empty() {
+            return Err(refused("all of this lineage is delivered, there is nothing to abandon"));
+        }
+        let ranges = undelivered.iter().map(|span| LostRange { span: *span, ids: Vec::new() });
+        let lost = Lost { lineage, ranges: ranges.collect() };
+        self.cluster.propose(lost).await.map_err(|error| refused(error.to_string()))?;
+        self.drains.refresh(Some(lineage));
+        let spans: Vec<String> =
+            undelivered.iter().map(|span| format!("{} to {}", span.first, span.last)).collect();
+        let outcome =
+            format!("lineage {lineage} ends at {end}; given up: offsets {}", spans.join(", "));
+        Ok(v1::AbandonLineageReply { lost_events: offsets, outcome })
+    }
+
+    /// What some group still needs of a sealed lineage: everything above its floor, and below it what
+    /// waits for a bucket.
+    fn undelivered(&self, lineage: Lineage, end: u64) -> Vec<Span> {
+        self.cluster.read(|state| {
+            let Some(found) = state.lineage(lineage) else { return Vec::new() };
+            let mut spans = Vec::new();
+            for ledger in found.ledgers.values() {
+                if ledger.floor < end {
+                    spans.push(Span { first: ledger.floor, last: end - 1 });
+                }
+                for bucket in ledger.buckets.values() {
+                    let open = bucket.open.iter().map(|open| open.span);
+                    spans.extend(open.chain(bucket.holes.iter().map(|hole| hole.span)));
                 }
             }
-        };
-        if floor < end {
-            let span = Span { first: floor, last: end - 1 };
-            let ranges = vec![LostRange { span, ids: Vec::new() }];
-            let lost = self.cluster.propose(Lost { lineage, ranges }).await;
-            lost.map_err(|error| refused(error.to_string()))?;
-        }
-        self.drains.refresh(Some(lineage));
-        let lost_events = end.saturating_sub(floor);
-        let outcome =
-            format!("lineage {lineage} ends at {end}; offsets {floor} to {end} are given up");
-        Ok(v1::AbandonLineageReply { lost_events, outcome })
+            merged(spans)
+        })
     }
+
+    async fn end_where_it_is(&self, lineage: Lineage, version: u32) -> Result<u64, Status> {
+        let node = self.cluster.node();
+        let next = Opening { owner: node, replicas: vec![node] };
+        let end = self.lineages.get(lineage).map_or(0, |held| held.held.totals().0);
+        let command = Abandon { lineage, end, holders: vec![node], next, version };
+        match self.cluster.propose(command).await {
+            Ok(Reply::Sealed(sealed)) => match sealed.into_iter().next() {
+                Some(Ok(sealed)) => Ok(sealed.end),
+                _ => Err(refused("the lineage could not be ended")),
+            },
+            Ok(reply) => Err(Status::internal(format!("{reply:?}"))),
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
+}
+
+/// The same offsets in as few ranges as may be, ascending.
+fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| span.first);
+    let mut merged: Vec<Span> = Vec::new();
+    for span in spans {
+        match merged.last_mut() {
+            Some(before) if span.first <= before.last.saturating_add(1) => {
+                before.last = before.last.max(span.last);
+            }
+            _ => merged.push(span),
+        }
+    }
+    merged
 }
 
 fn parse_lineage(text: &str) -> Result<Lineage, Status> {

@@ -1,4 +1,4 @@
-//! The books of this node, read from both sides: the ledger's first, the log's after.
+//! The books of this node at a glance: what has not ended is pending. The audit counts: `count`.
 
 use super::Figures;
 use server_cluster::query::{AuditRow, LineageBook};

@@ -52,9 +52,14 @@ impl Figures {
                 let Some(sink) = sinks.get_mut(&(flow.clone(), member.name.to_string())) else {
                     continue;
                 };
-                if let Some(counts) = running.counts() {
+                if let Some(stats) = running.stats() {
+                    let counts = stats.counts();
                     sink.events += counts.delivered_events;
                     sink.dead_lettered += counts.dead_lettered_events;
+                    let failure = stats.failure().filter(|it| *it.sink == *member.name);
+                    if let Some(failure) = failure {
+                        degrade(sink, "failing", &failure.reason);
+                    }
                 }
                 let Some(status) = &status else { continue };
                 if status.active.as_ref().is_some_and(|active| **active == *member.name) {
@@ -92,9 +97,10 @@ impl Figures {
             let Some(sink) = first else { continue };
             sink.files_rolled += total.files;
             sink.bytes += total.bytes;
-            sink.dead_lettered += total.dead_lettered;
+            // Sinks without files have told what they did themselves.
             if sink.r#type == "files" {
                 sink.events += total.in_files;
+                sink.dead_lettered += total.dead_lettered;
             }
         }
     }
