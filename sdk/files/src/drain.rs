@@ -17,7 +17,9 @@ mod bucket;
 mod build;
 mod failure;
 mod ledger;
+mod look;
 mod member;
+mod memory;
 mod outcome;
 mod place;
 mod read;
@@ -36,14 +38,17 @@ use std::time::Duration;
 use sdk_config::ledger::Refusal;
 use sdk_flow::{Ended, ReadError};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use look::InHand;
+pub use memory::DrainMemory;
 pub use shared::{ChannelReaders, DrainLimits, DrainOptions, Preference, Readers};
 
 use crate::ledger::LedgerError;
 use crate::status::{DrainStatus, DrainTotals};
+use look::Looks;
 use session::{End, Session};
 
 /// Drains one lineage for one sink group.
@@ -76,6 +81,7 @@ struct Control {
     wake: Notify,
     roll: AtomicBool,
     refresh: AtomicBool,
+    looks: Looks,
 }
 
 impl DrainHandle {
@@ -89,6 +95,14 @@ impl DrainHandle {
     pub fn refresh(&self) {
         self.control.refresh.store(true, Ordering::Relaxed);
         self.control.wake.notify_one();
+    }
+
+    /// Counts what it has in hand, as soon as no call to the ledger is under way. `None` when it has
+    /// no token at the moment and none soon, or when too many ask. Cancel-safe.
+    pub async fn in_hand(&self) -> Option<InHand> {
+        let answer = self.control.looks.ask()?;
+        self.control.wake.notify_one();
+        timeout(LOOK_WITHIN, answer).await.ok()?.ok()
     }
 
     /// How it is doing.
@@ -194,6 +208,9 @@ impl Drain {
         self.options.ledger.acquire(&claims).await
     }
 }
+
+/// How long a look at what a drain has in hand may take.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a drain with nothing to do sleeps at most.
 const NAP: Duration = Duration::from_secs(1);

@@ -14,8 +14,10 @@
 pub mod fs;
 
 pub mod codec;
+pub mod format;
 pub mod layout;
 pub mod name;
+pub mod reader;
 pub mod roll;
 pub mod serializer;
 
@@ -31,7 +33,8 @@ mod sink;
 mod staged;
 
 pub use drain::{
-    ChannelReaders, Drain, DrainError, DrainHandle, DrainLimits, DrainOptions, Preference, Readers,
+    ChannelReaders, Drain, DrainError, DrainHandle, DrainLimits, DrainMemory, DrainOptions, InHand,
+    Preference, Readers,
 };
 pub use sink::{FileSink, SinkBuildError, SinkIdentity};
 pub use staged::Deadlines;

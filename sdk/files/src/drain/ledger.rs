@@ -43,8 +43,10 @@ impl Session {
         if self.ledger_busy {
             return;
         }
+        self.answer_looks();
         let Some(call) = self.next_call() else { return };
         self.ledger_busy = true;
+        self.control.looks.count_call();
         let shared = Arc::clone(&self.shared);
         let archived = match &call {
             Call::Commit(files) if shared.options.archive.is_some() => self.archived(files),

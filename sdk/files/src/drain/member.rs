@@ -42,7 +42,9 @@ pub(crate) async fn claims(options: &DrainOptions) -> Vec<RootClaim> {
         let id = match claim {
             Ok(Ok(id)) => id,
             Ok(Err(error)) => {
-                warn!(root, error = &error as &dyn std::error::Error, "cannot show a root");
+                if options.members[member].begins_trouble(options.clock.monotonic()) {
+                    warn!(root, error = &error as &dyn std::error::Error, "cannot show a root");
+                }
                 None
             }
             Err(_) => None,
@@ -76,7 +78,16 @@ async fn claim(options: &DrainOptions, member: usize) -> Result<Option<RootId>, 
             record(options, root, id).await
         }
         (None, None) => {
-            let id = marker::create(&**sink.fs(), root, &*options.entropy, deadlines).await?;
+            // One lineage makes it, and the others find it.
+            let turn = sink.claiming().lock().await;
+            let id = match marker::read(&**sink.fs(), root, deadlines).await? {
+                Some(id) => {
+                    marker::make_durable(&**sink.fs(), root, deadlines).await?;
+                    id
+                }
+                None => marker::create(&**sink.fs(), root, &*options.entropy, deadlines).await?,
+            };
+            drop(turn);
             record(options, root, id).await
         }
     }
@@ -238,7 +249,10 @@ async fn try_raise(
     let granted = progress.granted.as_ref().map(|root| root.id);
     if seen != granted {
         return Err(Trouble::Refused(match seen {
-            None => format!("the marker of the root {root} has vanished"),
+            None => format!(
+                "the marker of the root {root} has vanished: if nothing else is missing there, \
+                 `collector-cli sinks adopt-root` records a new one"
+            ),
             Some(seen) => format!("the root {root} has another marker now ({seen})"),
         }));
     }
@@ -330,7 +344,7 @@ async fn try_probe(shared: &Arc<Shared>, member: usize) -> Result<(), FsError> {
     let target = format!("{}/{TRIAL}-{}-{number:016x}", sink.layout().root(), shared.token);
     let mut writer = within(limit, "create", &source, fs.create(&source)).await?;
     within(limit, "write", &source, writer.write("trial\n".into())).await?;
-    drop(writer);
+    within(shared.deadlines().close, "close", &source, writer.close()).await?;
     let renamed = within(limit, "rename a file to", &target, fs.rename(&source, &target)).await;
     let deleted = within(limit, "delete", &target, fs.delete(&target)).await;
     if renamed.is_err() {

@@ -75,6 +75,13 @@ impl Stretches {
         raise
     }
 
+    /// What was dropped or lost above the floor, and so is not booked yet.
+    pub(crate) fn open(&self) -> Drops {
+        let mut drops = Drops::default();
+        self.list.iter().for_each(|stretch| join_drops(&mut drops, &stretch.drops));
+        drops
+    }
+
     /// Takes back `events` that are, or will be, counted as lost between `first` and `last`: they are
     /// counted elsewhere.
     pub(crate) fn forgive(&mut self, first: u64, last: u64, events: u64) {
