@@ -314,7 +314,7 @@ pub(crate) enum Lineages {
     Abandon {
         /// The lineage, as `flow/shard/epoch`
         lineage: String,
-        /// Without it, only says what would be lost
+        /// Without it, only says what it would do
         #[arg(long)]
         yes: bool,
     },

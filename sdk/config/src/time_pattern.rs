@@ -53,7 +53,7 @@ impl TimePattern {
     }
 
     /// The milliseconds since 1970 that a text says, or `None` if it is no such time.
-    pub fn millis(&self, text: &str) -> Option<i64> {
+    pub fn millis(&self, text: impl AsRef<[u8]>) -> Option<i64> {
         let broken_down = BrokenDownTime::parse(&self.pattern, text).ok()?;
         self.instant(&broken_down).ok()
     }

@@ -1,7 +1,5 @@
-//! An application that emits events and knows what became of each.
-//!
-//! `cargo run --release -- demo` in one terminal, then
-//! `cargo run --release -p sdk-producer --example emit` in another.
+//! An application that emits events and knows what became of each: `cargo run --release -- demo` in
+//! one terminal, then `cargo run --release -p sdk-producer --example emit` in another.
 
 #![expect(clippy::print_stdout, reason = "this is what it shows")]
 

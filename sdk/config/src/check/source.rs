@@ -179,6 +179,11 @@ impl Checker {
     }
 
     fn filegroup(&mut self, path: KeyPath, glob: &str) {
+        if let Some((scheme, _)) = glob.split_once("://") {
+            self.error(path, format!("`{scheme}://` is no path on a local disk"))
+                .help("`taildir` follows files of this machine: begin with `/`");
+            return;
+        }
         if !glob.starts_with('/') {
             self.error(path, format!("{glob:?} is not absolute"))
                 .help("begin with `/`: an agent has no directory of its own");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Races at once: more would only wait for each other here.
@@ -32,7 +33,7 @@ async fn after_a_fence_no_zombie_makes_a_final() {
     // Two processes: each with its own connection.
     let (zombie, heir) = (file_system(hdfs), file_system(hdfs));
     let mut running = JoinSet::new();
-    let mut table: BTreeMap<(&'static str, FsErrorKindName), u64> = BTreeMap::new();
+    let mut table: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let (mut finals, mut late) = (0, 0);
     let mut take = |outcome: Outcome| {
         *table.entry((outcome.ended_at, outcome.kind.as_str())).or_default() += 1;
@@ -56,8 +57,6 @@ async fn after_a_fence_no_zombie_makes_a_final() {
     assert!(finals > 0, "no zombie was ever fast enough: the race proves nothing");
 }
 
-type FsErrorKindName = &'static str;
-
 async fn race(
     number: u64,
     root: String,
@@ -71,6 +70,7 @@ async fn race(
     let fenced = Arc::new(AtomicBool::new(false));
     let knows = Arc::clone(&fenced);
     let (own_staging, own_finals) = (staging.clone(), finals.clone());
+    let (made, mut seen) = watch::channel(0);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let bytes = match number % 3 {
@@ -78,7 +78,7 @@ async fn race(
             1 => 1_000,
             _ => 200_000,
         };
-        let mut sure = 0;
+        let mut sure = 0_u64;
         for file in 0.. {
             // It began after the fence had returned: it must not get through.
             let late = knows.load(Ordering::SeqCst);
@@ -89,10 +89,13 @@ async fn race(
             }
             assert!(!late, "a final under a token that was fenced: {target}");
             sure += 1;
+            made.send_replace(sure);
         }
         unreachable!("files are counted without end")
     });
-    tokio::time::sleep(Duration::from_millis((number * 37) % 300)).await;
+    // In the middle of its first file, its second, its third, wherever that is by then.
+    seen.wait_for(|made| *made >= number % 3).await.expect("the zombie works");
+    tokio::time::sleep(Duration::from_millis((number * 37) % 120)).await;
     heir.fence(&staging).await.expect("fence");
     fenced.store(true, Ordering::SeqCst);
     let at_fence = names(&*heir, &finals).await;
