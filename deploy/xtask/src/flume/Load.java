@@ -26,7 +26,7 @@ import org.apache.flume.event.EventBuilder;
  * steady rate, whatever the answers do, or as many as are answered; a ledger of what was acknowledged; and one line of
  * JSON at the end, with the same names.
  *
- * Arguments: host port seconds rate(0: as many as are answered) connections batch body-bytes ledger timeout-seconds.
+ * Arguments: host port seconds rate(0: as many as are answered) connections batch body-bytes timeout-seconds ledger.
  * It ends after the seconds, or when standard input does; what is under way is answered still.
  */
 public final class Load {
@@ -68,12 +68,12 @@ public final class Load {
         seconds = Long.parseLong(arguments[2]);
         rate = Double.parseDouble(arguments[3]);
         batch = Integer.parseInt(arguments[5]);
-        timeoutNanos = Long.parseLong(arguments[8]) * 1_000_000_000L;
+        timeoutNanos = Long.parseLong(arguments[7]) * 1_000_000_000L;
         byte[] id = new byte[16];
         new SecureRandom().nextBytes(id);
         producer = HexFormat.of().formatHex(id);
         template = template(producer.substring(0, 8), Integer.parseInt(arguments[6]));
-        ledger = new PrintWriter(Files.newBufferedWriter(Path.of(arguments[7])));
+        ledger = new PrintWriter(Files.newBufferedWriter(Path.of(arguments[8])));
         ledger.println("collector-ledger 1");
     }
 
