@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["sdk-sinks"],
     &["sdk-edge"],
     &["client-agent", "client-cli", "server-cluster"],
-    &["server-raft", "server-ingest"],
+    &["server-raft", "server-ingest", "server-hdfs"],
     &["server-node"],
     &["loadtest"],
     &["deploy-xtask", "deploy-acceptance"],
