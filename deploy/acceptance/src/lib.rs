@@ -4,12 +4,14 @@
 //! Nothing here sleeps to wait for the product: [`eventually`] asks again until the answer is the
 //! one expected, and fails with the last answer.
 
+mod hdfs;
 mod node;
 mod program;
 mod skip;
 mod tree;
 mod wait;
 
+pub use hdfs::Hdfs;
 pub use node::{Node, NodeOptions};
 pub use program::{Finished, Running, program, run, run_with_input};
 pub use skip::{full, need, rounds, skip};

@@ -18,6 +18,8 @@ pub struct NodeOptions {
     pub config: Option<String>,
     /// Further arguments of `collector-server`.
     pub arguments: Vec<String>,
+    /// What its environment has beyond ours.
+    pub environment: Vec<(String, String)>,
     /// Where its data go, instead of a folder of its own.
     pub data_dir: Option<PathBuf>,
 }
@@ -95,6 +97,7 @@ impl Node {
         let mut command = Command::new(program("collector-server"));
         command
             .env("COLLECTOR_DATA_DIR", self.data_dir())
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(["--ingest", &format!("127.0.0.1:{ingest}")])

@@ -49,7 +49,7 @@ pub use interceptor::{
     SearchReplaceInterceptor, SerializerType, StaticInterceptor, TimestampInterceptor,
 };
 pub use mistake::{KeyPath, Mistake, Severity, Step};
-pub use node::{ArchiveSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings};
+pub use node::{ArchiveSettings, HdfsSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings};
 pub use parse::{Parsed, Resolve, parse_agent, parse_flows, parse_node, process_env};
 pub use replacement::{Replacement, ReplacementError, ReplacementPiece};
 pub use security::{AccessSpec, AdminAccess, ClientCertificate, Port, TlsSettings};

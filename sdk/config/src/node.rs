@@ -56,6 +56,8 @@ pub struct NodeSettings {
     pub raft: RaftSettings,
     /// The node's list of the files it has finished.
     pub archive: ArchiveSettings,
+    /// How HDFS is reached.
+    pub hdfs: HdfsSettings,
     /// What callers may ask of the node.
     pub limits: Limits,
 }
@@ -75,6 +77,7 @@ impl Default for NodeSettings {
             log: LogSettings::default(),
             raft: RaftSettings::default(),
             archive: ArchiveSettings::default(),
+            hdfs: HdfsSettings::default(),
             limits: Limits::default(),
         }
     }
@@ -140,6 +143,20 @@ impl Default for ArchiveSettings {
     fn default() -> ArchiveSettings {
         ArchiveSettings { keep: DurationText::from_secs(30 * 86_400), bytes: ByteSize::gib(1) }
     }
+}
+
+/// The `[node.hdfs]` table: what Hadoop's own files do not say. One node is one user there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HdfsSettings {
+    /// Where `core-site.xml` and `hdfs-site.xml` are. `None` = where `HADOOP_CONF_DIR` says.
+    pub conf_dir: Option<String>,
+    /// Whom the node is without Kerberos. `None` = whom `HADOOP_USER_NAME` says.
+    pub user: Option<String>,
+    /// Whom the node is with Kerberos. `None` = whom the ticket cache says.
+    pub kerberos_principal: Option<String>,
+    /// The file with the keys for that. `None` = somebody else keeps the ticket cache fresh.
+    pub kerberos_keytab: Option<String>,
 }
 
 /// The `[node.limits]` table. At a limit callers get `RESOURCE_EXHAUSTED` with a delay. The limits

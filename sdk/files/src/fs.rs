@@ -1,5 +1,6 @@
 //! What the file sink asks of a file system, so that local disks and HDFS share everything above it.
 
+pub mod conformance;
 mod error;
 mod faulty;
 mod local;
@@ -68,7 +69,8 @@ pub trait FileSystem: Send + Sync + 'static {
 #[async_trait]
 pub trait FileWriter: Send {
     /// Appends all of `bytes`. `Ok` says nothing about durability, nor that the file still has its
-    /// name. Keeps no handle on `bytes` after it has returned, so that the buffer can be used again.
+    /// name. A file system that needs no handle on `bytes` after it has returned keeps none, so that
+    /// the buffer can be used again.
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
 
     /// Starts to write back what was appended so far, so that [`FileWriter::close`] has little left

@@ -41,6 +41,8 @@ pub struct FileSink {
     new_directories: Mutex<Rate>,
     directories: Mutex<HashSet<String>>,
     health: Mutex<Health>,
+    /// Held by the lineage that makes the root's marker.
+    claiming: tokio::sync::Mutex<()>,
 }
 
 /// What the last look at the root has shown. One drain looks for all.
@@ -48,7 +50,12 @@ pub struct FileSink {
 struct Health {
     next_look: Duration,
     warning: Option<String>,
+    /// A failure before this belongs to a trouble that was told of.
+    trouble_until: Duration,
 }
+
+/// A trouble is over when nothing has failed for so long.
+const TROUBLE_QUIET: Duration = Duration::from_secs(60);
 
 /// Which sink it is.
 #[derive(Debug, Clone)]
@@ -82,7 +89,7 @@ impl FileSink {
     ) -> Result<FileSink, SinkBuildError> {
         let SinkIdentity { flow, name, number } = identity;
         let layout = Layout::new(spec, &flow)?;
-        let fs = systems.of(layout.root())?;
+        let fs = systems.for_sink(layout.root(), spec)?;
         let open = spec.max_open_files.map_or(fs.capabilities().open_files_max, |most| {
             usize::try_from(most).unwrap_or(usize::MAX)
         });
@@ -105,6 +112,7 @@ impl FileSink {
             new_directories: Mutex::new(Rate::per_minute(spec.new_directories_per_minute)),
             directories: Mutex::default(),
             health: Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
         })
     }
 
@@ -176,6 +184,19 @@ impl FileSink {
 
     pub(crate) fn set_warning(&self, warning: Option<String>) {
         self.health.lock().expect("no panic while the lock is held").warning = warning;
+    }
+
+    pub(crate) fn claiming(&self) -> &tokio::sync::Mutex<()> {
+        &self.claiming
+    }
+
+    /// Takes note of a failure. True if it begins a trouble: then the caller tells of it, for all
+    /// lineages that use the sink and for every try until it is over.
+    pub(crate) fn begins_trouble(&self, now: Duration) -> bool {
+        let mut health = self.health.lock().expect("no panic while the lock is held");
+        let begins = now >= health.trouble_until;
+        health.trouble_until = now + TROUBLE_QUIET;
+        begins
     }
 
     /// Whether it is time for a look at the root; then the caller is the one who looks.

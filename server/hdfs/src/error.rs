@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 const TEXT_MAX: usize = 300;
 
 /// The class, by the variant and by the name of the Java exception; never by a text.
-pub fn kind_of(error: &HdfsError) -> FsErrorKind {
+pub(crate) fn kind_of(error: &HdfsError) -> FsErrorKind {
     match error {
         HdfsError::FileNotFound(_) => FsErrorKind::NotFound,
         HdfsError::AlreadyExists(_) => FsErrorKind::AlreadyExists,

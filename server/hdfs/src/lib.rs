@@ -25,7 +25,6 @@ mod writer;
 
 pub use configuration::{Configuration, ConfigurationError};
 pub use deadlines::Deadlines;
-pub use error::kind_of;
 pub use file_system::Hdfs;
 pub use metrics::Metrics;
 pub use mounts::{HdfsFileSystems, HdfsOptions};

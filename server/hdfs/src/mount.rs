@@ -9,6 +9,7 @@ use crate::outage::{Outage, Part};
 use futures::FutureExt as _;
 use hdfs_native::{Client, ClientBuilder, HdfsError};
 use sdk_files::fs::{FsError, FsErrorKind};
+use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -189,9 +190,11 @@ impl Mount {
         called.map_err(|trouble| match trouble.error.kind() {
             // The client has asked every NameNode again and again: that is no answer in time, and
             // weighs more than a DataNode that one file has met.
-            FsErrorKind::Unavailable if !trouble.plain_io => Trouble::from(
-                FsError::new(FsErrorKind::Timeout, operation, path).caused_by(trouble.error),
-            ),
+            FsErrorKind::Unavailable if !trouble.plain_io => {
+                let said = trouble.error.source().map(ToString::to_string).unwrap_or_default();
+                let error = FsError::new(FsErrorKind::Timeout, operation, path);
+                Trouble::from(error.caused_by(said))
+            }
             _ => trouble,
         })
     }

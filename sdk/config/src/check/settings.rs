@@ -3,7 +3,7 @@
 use super::Checker;
 use super::security::Door;
 use crate::mistake::KeyPath;
-use crate::{Address, AgentSettings, ByteSize, Limits, LogSettings, NodeSettings, Port};
+use crate::{Address, AgentSettings, ByteSize, HdfsSettings, Limits, LogSettings, NodeSettings, Port};
 
 /// The smallest segment file.
 const SEGMENT_MIN: ByteSize = ByteSize::mib(1);
@@ -46,7 +46,26 @@ impl Checker {
                 format!("at least {least}"),
             );
         }
+        self.hdfs(&path.key("hdfs"), &node.hdfs);
         self.limits(&path.key("limits"), &node.limits);
+    }
+
+    fn hdfs(&mut self, path: &KeyPath, hdfs: &HdfsSettings) {
+        if hdfs.kerberos_keytab.is_some() && hdfs.kerberos_principal.is_none() {
+            self.error(path.key("kerberos_keytab"), "a keytab holds the keys of several users")
+                .help("write `kerberos_principal = \"collector/host@REALM\"` as well");
+        }
+        for (key, value) in [
+            ("conf_dir", &hdfs.conf_dir),
+            ("user", &hdfs.user),
+            ("kerberos_principal", &hdfs.kerberos_principal),
+            ("kerberos_keytab", &hdfs.kerberos_keytab),
+        ] {
+            if value.as_ref().is_some_and(String::is_empty) {
+                self.error(path.key(key), format!("`{key}` is empty"))
+                    .help("remove it, for what Hadoop's programs do");
+            }
+        }
     }
 
     pub(crate) fn agent(&mut self, agent: &AgentSettings) {

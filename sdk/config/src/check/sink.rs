@@ -20,6 +20,11 @@ const BLOCK_BYTES_MAX: ByteSize = ByteSize::mib(4);
 /// A sink takes no more at once.
 const BATCH_BYTES_MAX: ByteSize = ByteSize::mib(64);
 
+/// HDFS has no smaller blocks, whatever it is told.
+const HDFS_BLOCK_MIN: ByteSize = ByteSize::kib(64);
+/// What HDFS makes a checksum for.
+const HDFS_CHECKSUM_BYTES: u64 = 512;
+
 impl Checker {
     pub(super) fn sink(
         &mut self,
@@ -76,6 +81,15 @@ impl Checker {
         }
         if let Some(files) = files.max_open_files {
             self.positive(path.key("max_open_files"), files.into());
+        }
+        if let Some(copies) = files.replication {
+            self.positive(path.key("replication"), copies.into());
+        }
+        if let Some(size) = files.block_size
+            && (size < HDFS_BLOCK_MIN || !size.bytes().is_multiple_of(HDFS_CHECKSUM_BYTES))
+        {
+            let allowed = format!("at least {HDFS_BLOCK_MIN}, a multiple of 512 bytes");
+            self.refuse(path.key("block_size"), size, allowed);
         }
         let directories = files.new_directories_per_minute;
         self.positive(path.key("new_directories_per_minute"), directories.into());

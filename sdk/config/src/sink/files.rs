@@ -41,6 +41,10 @@ pub struct FilesSink {
     /// How many files may be open at once; the others are built from the log when they roll.
     /// `None` = 1,024 on a local disk, 32 on HDFS.
     pub max_open_files: Option<u32>,
+    /// On HDFS: how many copies of each block. `None` = as `dfs.replication` says.
+    pub replication: Option<u32>,
+    /// On HDFS: the size of blocks. `None` = one block holds a whole file.
+    pub block_size: Option<ByteSize>,
     /// How many directories may be made each minute; beyond it a bucket waits.
     pub new_directories_per_minute: u32,
     /// Whether an event without timestamp is a dead letter; otherwise its put time stands in.
@@ -72,6 +76,8 @@ impl Default for FilesSink {
             serializer: Serializer::default(),
             codec: OutputCodec::None,
             max_open_files: None,
+            replication: None,
+            block_size: None,
             new_directories_per_minute: 256,
             require_timestamp: false,
             future_limit: DurationText::from_secs(600),

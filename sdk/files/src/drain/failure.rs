@@ -32,6 +32,7 @@ pub(crate) async fn of_staging(shared: &Shared, member: usize, error: FsError) -
         FsErrorKind::NotADirectory
         | FsErrorKind::Permission
         | FsErrorKind::ReadOnly
+        | FsErrorKind::Authentication
         | FsErrorKind::Quota
         | FsErrorKind::NoSpace
         | FsErrorKind::OtherVolume

@@ -254,7 +254,14 @@ impl Session {
             Failure::Sink(error) => self.member_failed(member, &error),
             Failure::Path(error) => self.quarantine(bucket, describe(&error)),
             Failure::File(error) => {
-                warn!(error = &error as &dyn std::error::Error, "a file failed, will try again");
+                // An outage makes many files fail: it is told of once, when the sink fails.
+                let shown = &error as &dyn std::error::Error;
+                match error.kind() {
+                    FsErrorKind::Unavailable | FsErrorKind::Timeout => {
+                        debug!(error = shown, "a file failed, will try again");
+                    }
+                    _ => warn!(error = shown, "a file failed, will try again"),
+                }
                 let now = self.now();
                 let Some(segment) = self.segment_mut(bucket, id) else { return };
                 segment.tries = segment.tries.saturating_add(weight(&error));
@@ -292,7 +299,9 @@ impl Session {
             return;
         }
         let reason = describe(error);
-        warn!(sink = &*name, reason, "sink does not work");
+        if known.sink.begins_trouble(now) {
+            warn!(sink = &*name, reason, "sink does not work");
+        }
         known.failures = known.failures.saturating_add(1);
         let wait = pause(known.failures, most);
         known.state = MemberState::Out(now + wait);
@@ -331,7 +340,7 @@ impl Session {
             Raised::Down(reason) => {
                 known.failures = known.failures.saturating_add(1);
                 known.state = MemberState::Out(now + pause(known.failures, most));
-                if known.reason.as_ref() != Some(&reason) {
+                if known.sink.begins_trouble(now) {
                     warn!(sink = &**known.sink.name(), reason, "sink does not work");
                 }
                 known.reason = Some(reason);

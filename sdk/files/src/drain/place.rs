@@ -209,9 +209,10 @@ async fn failed(shared: &Arc<Shared>, member: usize, error: FsError) -> Placed {
             Err(Failure::Fenced) => Failure::Fenced,
             Err(_) => Failure::Sink(error),
         },
-        FsErrorKind::NoSpace | FsErrorKind::Paused | FsErrorKind::Unsupported => {
-            Failure::Sink(error)
-        }
+        FsErrorKind::NoSpace
+        | FsErrorKind::Authentication
+        | FsErrorKind::Paused
+        | FsErrorKind::Unsupported => Failure::Sink(error),
         _ => Failure::File(error),
     };
     Placed::Failed(failure)

@@ -26,6 +26,8 @@ pub enum FsErrorKind {
     Permission,
     /// The volume or the directory cannot be written to at all.
     ReadOnly,
+    /// It does not know who this process is: no ticket, or one that has expired.
+    Authentication,
     /// A quota of this directory or user is used up.
     Quota,
     /// The volume is full.
@@ -72,6 +74,7 @@ impl FsErrorKind {
             FsErrorKind::NotADirectory => "not_a_directory",
             FsErrorKind::Permission => "permission",
             FsErrorKind::ReadOnly => "read_only",
+            FsErrorKind::Authentication => "authentication",
             FsErrorKind::Quota => "quota",
             FsErrorKind::NoSpace => "no_space",
             FsErrorKind::OtherVolume => "other_volume",
@@ -93,6 +96,7 @@ impl FsErrorKind {
             FsErrorKind::NotADirectory => "a component of the path is not a directory",
             FsErrorKind::Permission => "permission denied",
             FsErrorKind::ReadOnly => "it is read-only",
+            FsErrorKind::Authentication => "the file system does not accept our credentials",
             FsErrorKind::Quota => "a quota is used up",
             FsErrorKind::NoSpace => "the volume is full",
             FsErrorKind::OtherVolume => "it is on another volume",

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use sdk_config::{DurationText, FilesSink};
 use sdk_event::Event;
-use sdk_files::fs::{EntryKind, FileSystem, FileSystems, FsErrorKind, LocalDisk, LocalFileSystems};
+use sdk_files::fs::{
+    EntryKind, FileSystem, FileSystems, FsErrorKind, LocalDisk, LocalFileSystems, MemoryDisk,
+    conformance,
+};
 use sdk_files::{Drain, DrainHandle};
 use sdk_flow::{Clock, Ended, Tasks};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +68,13 @@ async fn files_are_written_read_renamed_and_listed() {
     assert_eq!(disk.create(&long).await.err().unwrap().kind(), FsErrorKind::InvalidPath);
     assert!(disk.delete(&path(&root, "x")).await.unwrap());
     assert!(!disk.delete(&path(&root, "x")).await.unwrap());
+}
+
+#[tokio::test]
+async fn it_is_a_file_system_as_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::check(Arc::new(LocalDisk::new()), &path(&folder, "root")).await;
+    conformance::check(Arc::new(MemoryDisk::new()), "/data/root").await;
 }
 
 #[tokio::test]
