@@ -33,7 +33,6 @@ const ARRIVED_MAX: usize = 64;
 pub struct Arrived(Connection);
 
 /// The connections of `listener`, until `tasks` stop. One that fails ends nothing.
-#[must_use]
 pub fn incoming(
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,

@@ -90,10 +90,9 @@ impl Mount {
             let mut connection = self.connection.lock().expect("no panic while the lock is held");
             match &*connection {
                 Some(connection) => return Ok(Arc::clone(connection)),
-                None => self.connect(operation, path).map(|made| {
-                    *connection = Some(Arc::clone(&made));
-                    made
-                }),
+                None => self
+                    .connect(operation, path)
+                    .inspect(|made| *connection = Some(Arc::clone(made))),
             }
         };
         if made.is_err() {
