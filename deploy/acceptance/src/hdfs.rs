@@ -22,7 +22,9 @@ impl Hdfs {
         static SHARED: OnceLock<Option<Hdfs>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| Hdfs::up(&[])).as_ref();
         if shared.is_none() {
-            skip("there is no HDFS: cargo xtask hdfs check says why, or cargo xtask test --install");
+            skip(
+                "there is no HDFS: cargo xtask hdfs check says why, or cargo xtask test --install",
+            );
         }
         shared
     }
@@ -31,7 +33,9 @@ impl Hdfs {
     pub fn own(arguments: &[&str]) -> Option<Hdfs> {
         let own = Hdfs::up(arguments);
         if own.is_none() {
-            skip("there is no HDFS: cargo xtask hdfs check says why, or cargo xtask test --install");
+            skip(
+                "there is no HDFS: cargo xtask hdfs check says why, or cargo xtask test --install",
+            );
         }
         own
     }
@@ -41,7 +45,8 @@ impl Hdfs {
         if !check.expect("run xtask").status.success() {
             return None;
         }
-        let folder = tempfile::Builder::new().prefix("collector-hdfs-").tempdir().expect("a folder");
+        let folder =
+            tempfile::Builder::new().prefix("collector-hdfs-").tempdir().expect("a folder");
         // It goes with the cluster, which may outlive this value.
         let folder = folder.keep();
         let mut hdfs = Hdfs { folder, environment: Vec::new(), url: String::new() };
@@ -52,7 +57,8 @@ impl Hdfs {
         hdfs.url = hdfs.xtask(&["url"]).trim().to_owned();
         let said = hdfs.xtask(&["env"]);
         let lines = said.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-        let pairs = lines.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()));
+        let pairs =
+            lines.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()));
         hdfs.environment = pairs.collect();
         Some(hdfs)
     }
