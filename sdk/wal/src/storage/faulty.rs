@@ -70,6 +70,12 @@ impl FaultyStorage {
         self.disk().down
     }
 
+    /// Whether the fault that was set has happened, in this boot.
+    pub fn has_failed(&self) -> bool {
+        let disk = self.disk();
+        disk.faults.at_step.is_some_and(|(step, _)| disk.steps >= step)
+    }
+
     /// Cuts the power, if it was not gone yet, and brings the disk back with what survived.
     /// Files that were open stay dead, locks are gone, no fault is left.
     pub fn power_cut(&self) {
