@@ -165,7 +165,7 @@ pub(crate) struct VerifyArguments {
     /// The ledger of a run
     #[arg(long, value_name = "FILE")]
     pub(crate) ledger: PathBuf,
-    /// The directory of the files (text serializer; gzip and zstd by their extension)
+    /// The directory of the files (text, SequenceFile or Avro, whatever the codec)
     #[arg(long, value_name = "DIR")]
     pub(crate) files: PathBuf,
 }

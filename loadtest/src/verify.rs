@@ -3,10 +3,10 @@
 use crate::ledger::{Bitmap, acknowledged};
 use crate::payload::{Line, recognise};
 use anyhow::{Context, Result};
+use sdk_files::reader::Records;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// What was found. The names are the fields of the JSON.
@@ -21,7 +21,7 @@ pub(crate) struct Verdict {
     pub(crate) duplicated: u64,
     /// Found behind a later one of the same producer, in files of one directory sorted by name.
     pub(crate) reordered: u64,
-    /// Lines that were an event, and of which a byte is changed or missing.
+    /// Events of which a byte is changed or missing.
     pub(crate) corrupt: u64,
     /// Found although nobody said so to the producer: allowed.
     pub(crate) unacked_found: u64,
@@ -57,8 +57,8 @@ pub(crate) fn verify(ledger: &Path, files: &Path) -> Result<Verdict> {
             folder = path.parent();
             last.clear();
         }
-        lines(path, |line| {
-            let identity = match recognise(line) {
+        events(path, |event| {
+            let identity = match recognise(event) {
                 Line::Body(identity) => identity,
                 Line::Damaged => return verdict.corrupt += 1,
                 Line::Foreign => return verdict.foreign += 1,
@@ -107,25 +107,16 @@ fn finals(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
+/// Every event of a file, whatever its format.
+fn events(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
+    let broken = || format!("read {}", path.display());
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-    let bytes: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(file),
-    };
-    let mut reader = BufReader::with_capacity(1 << 20, bytes);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader
-            .read_until(b'\n', &mut line)
-            .with_context(|| format!("read {}", path.display()))?;
-        if read == 0 {
-            return Ok(());
-        }
-        each(line.strip_suffix(b"\n").unwrap_or(&line));
+    let mut records = Records::open(&path.to_string_lossy(), file).with_context(broken)?;
+    let mut event = Vec::new();
+    while records.next(&mut event).with_context(broken)? {
+        each(&event);
     }
+    Ok(())
 }
 
 #[cfg(test)]

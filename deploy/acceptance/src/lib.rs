@@ -4,6 +4,7 @@
 //! Nothing here sleeps to wait for the product: [`eventually`] asks again until the answer is the
 //! one expected, and fails with the last answer.
 
+mod hadoop;
 mod hdfs;
 mod node;
 mod program;
@@ -11,6 +12,7 @@ mod skip;
 mod tree;
 mod wait;
 
+pub use hadoop::Hadoop;
 pub use hdfs::Hdfs;
 pub use node::{Node, NodeOptions};
 pub use program::{Finished, Running, program, run, run_with_input};

@@ -4,7 +4,7 @@ use crate::document::Found;
 
 /// The type here that does what a type of Flume's does.
 pub(crate) fn foreign_type(name: &str, variants: &'static [&'static str]) -> Option<&'static str> {
-    const SAME: [(&str, &str); 12] = [
+    const SAME: [(&str, &str); 15] = [
         ("hdfs", "files"),
         ("file_roll", "files"),
         ("file", "durable"),
@@ -14,9 +14,12 @@ pub(crate) fn foreign_type(name: &str, variants: &'static [&'static str]) -> Opt
         ("avro", "collector"),
         ("thrift", "collector"),
         ("grpc", "collector"),
-        ("avro_event", "json"),
-        ("snappy", "zstd"),
-        ("deflate", "gzip"),
+        ("datastream", "data_stream"),
+        ("compressedstream", "compressed_stream"),
+        ("sequencefile", "sequence_file"),
+        ("default", "deflate"),
+        ("lzo", "lz4"),
+        ("lzop", "lz4"),
     ];
     let name = name.to_lowercase();
     let same = |(flume, ours): &&(&str, &str)| *flume == name && variants.contains(ours);
@@ -35,9 +38,10 @@ pub(crate) fn foreign_key(structure: &str, key: &str) -> Option<&'static str> {
         ("FlowSpec", "sinkgroups") => "sink groups stand in `[flow.NAME.groups.GROUP]` tables",
         ("FilesSink", "hdfs" | "sink") => "write its keys directly into the table of the sink",
         ("FilesSink", "batchsize") => "`batch_bytes` says how much is taken at once, in bytes",
-        ("FilesSink", "filetype" | "writeformat") => {
-            "`serializer` and `codec` say how files are written"
+        ("FilesSink", "writeformat") => {
+            "write `file_type = { type = \"sequence_file\", write_format = \"text\" }`"
         }
+        ("AvroEventSerializer", "syncintervalbytes") => nothing,
         ("FilesSink", "roundvalue" | "roundunit") => {
             "write `round = { value = 10, unit = \"minute\" }`"
         }

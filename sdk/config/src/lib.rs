@@ -49,15 +49,18 @@ pub use interceptor::{
     SearchReplaceInterceptor, SerializerType, StaticInterceptor, TimestampInterceptor,
 };
 pub use mistake::{KeyPath, Mistake, Severity, Step};
-pub use node::{ArchiveSettings, HdfsSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings};
+pub use node::{
+    ArchiveSettings, HdfsSettings, Limits, LogSettings, NodeConfig, NodeSettings, RaftSettings,
+};
 pub use parse::{Parsed, Resolve, parse_agent, parse_flows, parse_node, process_env};
 pub use replacement::{Replacement, ReplacementError, ReplacementPiece};
 pub use security::{AccessSpec, AdminAccess, ClientCertificate, Port, TlsSettings};
 pub use selector::{MultiplexingSelector, ReplicatingSelector, SelectorSpec};
 pub use sink::{
-    AckLevel, CollectorSink, FilesSink, GzipCodec, HeaderAndTextSerializer, JsonSerializer,
-    LoggerSink, NullSink, OnExpired, OutputCodec, Round, RoundUnit, Serializer, SinkSpec,
-    TextSerializer, WireCodec, ZstdCodec,
+    AckLevel, AvroCodec, AvroEventSerializer, Bzip2Codec, CollectorSink, DeflateCodec, FileType,
+    FilesSink, GzipCodec, HeaderAndTextSerializer, JsonSerializer, LoggerSink, NullSink, OnExpired,
+    OutputCodec, Round, RoundUnit, SequenceCompression, SequenceFile, Serializer, SinkSpec,
+    TextSerializer, WireCodec, WriteFormat, ZstdCodec,
 };
 pub use size::{ByteSize, SizeError};
 pub use source::{

@@ -177,10 +177,6 @@ pub struct Limits {
     pub idle_stream: DurationText,
     /// Producers remembered per shard; beyond it the one longest idle, at least an hour, is forgotten.
     pub producers_per_shard: u32,
-    /// How long a silent producer is remembered.
-    pub producer_idle: DurationText,
-    /// How long a producer is remembered that closed its session.
-    pub producer_closed: DurationText,
 }
 
 impl Default for Limits {
@@ -192,8 +188,6 @@ impl Default for Limits {
             streams_per_connection: 64,
             idle_stream: DurationText::from_secs(60),
             producers_per_shard: 100_000,
-            producer_idle: DurationText::from_secs(7 * 86_400),
-            producer_closed: DurationText::from_secs(600),
         }
     }
 }

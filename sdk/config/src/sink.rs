@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::collector::{AckLevel, CollectorSink, OnExpired, WireCodec};
 pub use self::files::{
-    FilesSink, GzipCodec, HeaderAndTextSerializer, JsonSerializer, OutputCodec, Round, RoundUnit,
-    Serializer, TextSerializer, ZstdCodec,
+    AvroCodec, AvroEventSerializer, Bzip2Codec, DeflateCodec, FileType, FilesSink, GzipCodec,
+    HeaderAndTextSerializer, JsonSerializer, OutputCodec, Round, RoundUnit, SequenceCompression,
+    SequenceFile, Serializer, TextSerializer, WriteFormat, ZstdCodec,
 };
 
 /// One `[flow.F.sinks.S]` table.

@@ -23,7 +23,7 @@ pub fn flows_to_toml(flows: &BTreeMap<String, FlowSpec>) -> Result<String, toml:
             };
             for component in components.iter_mut().map(|(_, component)| component) {
                 tag(component);
-                for key in ["selector", "serializer", "codec"] {
+                for key in ["selector", "file_type", "serializer", "codec"] {
                     component.get_mut(key).map(tag);
                 }
             }

@@ -46,7 +46,7 @@ pub struct ArchivedFile {
     pub crc: u32,
     /// Events in it.
     pub events: u64,
-    /// Whether each event is one line, so that they can be counted.
+    /// Whether its events can be counted: each is one line, or one record.
     pub lines: bool,
     /// Whether each line has the event's id.
     pub ids: bool,

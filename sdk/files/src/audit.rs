@@ -2,12 +2,11 @@
 
 mod ids;
 
-use std::io::{BufRead as _, BufReader, Read};
-
 use sdk_event::EventId;
 
 use crate::archive::ArchivedFile;
 use crate::fs::{EntryKind, FileSystems, FsError, FsErrorKind};
+use crate::reader::Records;
 use crate::staged::{Deadlines, within};
 use ids::IdSet;
 
@@ -17,7 +16,7 @@ const LISTED_MAX: usize = 1000;
 /// How much of a file is read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// Files larger than this are not decompressed to count lines and read ids: it is done in memory.
+/// Files larger than this are not decoded to count events and read ids: it is done in memory.
 const DECODED_BYTES_MAX: u64 = 1 << 30;
 
 /// What a deep audit has found so far.
@@ -156,20 +155,16 @@ impl DeepAudit {
         Ok(())
     }
 
-    /// Counts the lines, and reads their ids.
+    /// Counts the events, and reads their ids.
     fn count(&mut self, file: &ArchivedFile, content: &[u8]) -> Result<(), Wrong> {
         let broken = |error: std::io::Error| Wrong::Unreadable(error.to_string());
-        let mut lines = decoded(&file.path, content).map_err(broken)?;
+        let mut records = Records::open(&file.path, content).map_err(broken)?;
         let mut found = 0;
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if lines.read_until(b'\n', &mut line).map_err(broken)? == 0 {
-                break;
-            }
+        let mut record = Vec::new();
+        while records.next(&mut record).map_err(broken)? {
             found += 1;
             if file.ids {
-                let id = id_of(&line)
+                let id = id_of(&record)
                     .ok_or_else(|| Wrong::Unreadable(format!("line {found} has no event id")))?;
                 let again = u64::from(!self.ids.add(id));
                 *self.duplicated.get_or_insert(0) += again;
@@ -189,18 +184,6 @@ fn unreadable(error: FsError) -> Wrong {
         FsErrorKind::NotFound => Wrong::Missing,
         _ => Wrong::Unreadable(error.to_string()),
     }
-}
-
-/// The lines of a file, decompressed as its name says.
-fn decoded<'a>(path: &str, content: &'a [u8]) -> std::io::Result<BufReader<Box<dyn Read + 'a>>> {
-    let reader: Box<dyn Read> = if path.ends_with(".gz") {
-        Box::new(flate2::read::MultiGzDecoder::new(content))
-    } else if path.ends_with(".zst") {
-        Box::new(zstd::stream::read::Decoder::new(content)?)
-    } else {
-        Box::new(content)
-    };
-    Ok(BufReader::new(reader))
 }
 
 fn id_of(line: &[u8]) -> Option<EventId> {

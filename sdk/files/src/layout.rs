@@ -201,7 +201,7 @@ impl Layout {
             root,
             directory,
             prefix,
-            suffix: format!("{}{}", spec.file_suffix, spec.codec.extension()),
+            suffix: format!("{}{}", spec.file_suffix, spec.extension()),
             headers,
             calendar,
             require_timestamp: spec.require_timestamp,
@@ -216,7 +216,7 @@ impl Layout {
         &self.root
     }
 
-    /// What the names of the sink's files end with, codec's extension included.
+    /// What the names of the sink's files end with, the format's extension included.
     pub fn suffix(&self) -> &str {
         &self.suffix
     }

@@ -3,6 +3,8 @@
 use sdk_config::ledger::BucketKey;
 use sdk_event::Lineage;
 
+use crate::format::SyncMarker;
+
 /// The most bytes that everything between prefix and suffix of a final name takes: dots, dashes,
 /// eight digits of the cluster, and numbers of full width.
 pub const FIXED_BYTES_MAX: usize = 1 + 8 + 1 + 20 + 1 + 10 + 1 + 10 + 1 + 20 + 1 + 20 + 1 + 20;
@@ -32,6 +34,21 @@ impl Names {
         format!(
             "{prefix}.{cluster:08x}-{flow:020}-{sink:05}-{shard:05}-{epoch:020}.{first:020}-{last:020}{suffix}"
         )
+    }
+
+    /// What stands between the parts of the file that begins with `first`, if it is a container:
+    /// whoever builds it, the same, and nothing that an event could have by chance.
+    pub fn marker(&self, sink: u32, first: u64) -> SyncMarker {
+        let Lineage { flow, shard, epoch } = self.lineage;
+        let cluster = u128::from_be_bytes(self.cluster);
+        let mut halves = [cluster >> 64, cluster & u128::from(u64::MAX)]
+            .map(|half| u64::try_from(half).expect("a half fits"));
+        for field in [flow, shard.into(), epoch, sink.into(), first] {
+            let [one, other] = halves;
+            halves = [mix(one ^ field, other), mix(other ^ field.rotate_left(32), one)];
+        }
+        let [one, other] = halves;
+        (u128::from(one) << 64 | u128::from(other)).to_be_bytes()
     }
 
     /// The staging directory of all sinks of the flow below `root`.
@@ -106,6 +123,14 @@ impl FinalName {
             })
         })
     }
+}
+
+/// SplitMix64's finish, so that each bit of the result depends on each bit of both.
+fn mix(value: u64, salt: u64) -> u64 {
+    let mut mixed = value.wrapping_add(salt).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn digits(text: &str, width: usize) -> Option<u64> {

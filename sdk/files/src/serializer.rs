@@ -3,8 +3,10 @@
 mod json;
 
 use bytes::{BufMut as _, BytesMut};
+use sdk_config::{FilesSink, WriteFormat};
 use sdk_event::EventRef;
 
+use crate::format::{write_event, write_record};
 use crate::layout::DeadReason;
 
 /// Writes events, one after the other, into a buffer. Allocates nothing for an event as long as the
@@ -26,14 +28,24 @@ pub enum Serializer {
         /// Whether a newline follows.
         append_newline: bool,
     },
+    /// A record of an Avro container: the headers, the body.
+    AvroEvent,
+    /// A record of a SequenceFile: the time, the body.
+    SequenceRecord {
+        /// The class of its value.
+        values: WriteFormat,
+    },
     /// A dead letter: JSON with id and reason.
     DeadLetter,
 }
 
 impl Serializer {
     /// As a sink's spec says.
-    pub fn new(spec: sdk_config::Serializer) -> Serializer {
-        match spec {
+    pub fn new(spec: &FilesSink) -> Serializer {
+        if let Some(sequence) = spec.sequence_file() {
+            return Serializer::SequenceRecord { values: sequence.write_format };
+        }
+        match spec.serializer {
             sdk_config::Serializer::Text(text) => {
                 Serializer::Text { append_newline: text.append_newline }
             }
@@ -41,6 +53,7 @@ impl Serializer {
             sdk_config::Serializer::HeaderAndText(text) => {
                 Serializer::HeaderAndText { append_newline: text.append_newline }
             }
+            sdk_config::Serializer::AvroEvent(_) => Serializer::AvroEvent,
         }
     }
 
@@ -49,15 +62,26 @@ impl Serializer {
         matches!(self, Serializer::Json { ids: true } | Serializer::DeadLetter)
     }
 
-    /// Whether each event ends a line and no event has a newline in it that it did not write itself,
-    /// so that a reader can count events.
+    /// Whether a reader can count events: each is a record, or a line with no other newline in it.
     pub fn countable(self) -> bool {
-        matches!(self, Serializer::Json { .. } | Serializer::DeadLetter)
+        match self {
+            Serializer::Text { .. } | Serializer::HeaderAndText { .. } => false,
+            Serializer::Json { .. }
+            | Serializer::AvroEvent
+            | Serializer::SequenceRecord { .. }
+            | Serializer::DeadLetter => true,
+        }
     }
 
-    /// Appends one event. `reason` is for dead letters alone.
+    /// Appends one event that was put at `put_time_ms`. `reason` is for dead letters alone.
     #[inline]
-    pub fn write(self, event: &EventRef<'_>, reason: Option<DeadReason>, out: &mut BytesMut) {
+    pub fn write(
+        self,
+        event: &EventRef<'_>,
+        put_time_ms: i64,
+        reason: Option<DeadReason>,
+        out: &mut BytesMut,
+    ) {
         match self {
             Serializer::Text { append_newline } => {
                 let body = event.body();
@@ -71,6 +95,10 @@ impl Serializer {
             Serializer::Json { ids } => json::write(event, ids, None, out),
             Serializer::HeaderAndText { append_newline } => {
                 header_and_text(event, append_newline, out);
+            }
+            Serializer::AvroEvent => write_event(event, out),
+            Serializer::SequenceRecord { values } => {
+                write_record(event, put_time_ms, values, out);
             }
             Serializer::DeadLetter => json::write(event, true, reason, out),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sdk_config::FilesSink;
 use tokio::sync::Semaphore;
 
-use crate::codec::Codec;
+use crate::format::Format;
 use crate::fs::{FileSystem, FileSystems, FsError};
 use crate::layout::{Layout, LayoutError};
 use crate::metrics::SinkMetrics;
@@ -16,6 +16,9 @@ use crate::serializer::Serializer;
 
 /// How often somebody looks whether the root can still be written to.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Build jobs at once, whichever drains they are of.
+const BUILDS_MAX: usize = 2;
 
 /// Directories known to be there are remembered up to this number.
 const KNOWN_DIRECTORIES_MAX: usize = 4096;
@@ -28,7 +31,7 @@ pub struct FileSink {
     open_files_max: usize,
     layout: Arc<Layout>,
     serializer: Serializer,
-    codec: Codec,
+    format: Format,
     roll: RollPolicy,
     batch_bytes: usize,
     fs: Arc<dyn FileSystem>,
@@ -38,6 +41,8 @@ pub struct FileSink {
     /// Files that are written in one go, when they are rolled. Apart, so that files that never roll
     /// cannot keep others from being finished.
     finishing: Arc<Semaphore>,
+    /// Jobs that build files from the log, each of which may hold several MiB of events.
+    builds: Arc<Semaphore>,
     new_directories: Mutex<Rate>,
     directories: Mutex<HashSet<String>>,
     health: Mutex<Health>,
@@ -101,14 +106,15 @@ impl FileSink {
             name,
             number,
             layout: Arc::new(layout),
-            serializer: Serializer::new(spec.serializer),
-            codec: Codec::new(spec.codec),
+            serializer: Serializer::new(spec),
+            format: Format::new(spec),
             roll: RollPolicy::new(spec),
             batch_bytes: usize::try_from(spec.batch_bytes.bytes()).unwrap_or(usize::MAX),
             fs,
             metrics,
             streams: Arc::new(Semaphore::new(open - finishing)),
             finishing: Arc::new(Semaphore::new(finishing)),
+            builds: Arc::new(Semaphore::new(BUILDS_MAX)),
             new_directories: Mutex::new(Rate::per_minute(spec.new_directories_per_minute)),
             directories: Mutex::default(),
             health: Mutex::default(),
@@ -156,8 +162,8 @@ impl FileSink {
         self.serializer
     }
 
-    pub(crate) fn codec(&self) -> Codec {
-        self.codec
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     pub(crate) fn roll(&self) -> &RollPolicy {
@@ -174,6 +180,10 @@ impl FileSink {
 
     pub(crate) fn finishing(&self) -> &Arc<Semaphore> {
         &self.finishing
+    }
+
+    pub(crate) fn builds(&self) -> &Arc<Semaphore> {
+        &self.builds
     }
 
     /// Why nothing new can be made in the root, though files may still go to directories that are

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::codec::Codec;
+use crate::format::Encoder;
 use crate::fs::{FileSystem, FileWriter, FsError, FsErrorKind};
 
 /// How long a call may take before the file is given up.
@@ -42,7 +42,7 @@ pub(crate) async fn within<T>(
 pub(crate) struct Staged {
     path: String,
     writer: Box<dyn FileWriter>,
-    codec: Codec,
+    encoder: Encoder,
     deadlines: Deadlines,
     sync_progress_bytes: Option<u64>,
     length: u64,
@@ -64,7 +64,7 @@ impl Staged {
     pub(crate) async fn create(
         fs: &Arc<dyn FileSystem>,
         path: String,
-        codec: Codec,
+        encoder: Encoder,
         deadlines: Deadlines,
         permit: OwnedSemaphorePermit,
     ) -> Result<Staged, FsError> {
@@ -72,7 +72,7 @@ impl Staged {
         Ok(Staged {
             path,
             writer,
-            codec,
+            encoder,
             deadlines,
             sync_progress_bytes: fs.capabilities().sync_progress_bytes,
             length: 0,
@@ -86,27 +86,25 @@ impl Staged {
         &self.path
     }
 
-    /// Appends a chunk and gives its buffer back if nobody else has it.
+    /// Appends a chunk of whole events and gives its buffer back if nobody else has it.
     pub(crate) async fn append(&mut self, raw: Bytes) -> Result<Option<BytesMut>, FsError> {
         if raw.is_empty() {
             return Ok(raw.try_into_mut().ok());
         }
-        self.append_any(&raw).await?;
+        if !self.encoder.is_plain() {
+            // A chunk costs milliseconds: others get their turn first.
+            tokio::task::yield_now().await;
+        }
+        let stored = self.encoder.encode(raw.clone()).map_err(|error| self.not_encoded(error))?;
+        self.store(stored).await?;
         Ok(raw.try_into_mut().ok())
     }
 
-    async fn append_any(&mut self, raw: &Bytes) -> Result<(), FsError> {
-        let stored = match self.codec {
-            Codec::None => raw.clone(),
-            codec => {
-                // A chunk costs milliseconds: others get their turn first.
-                tokio::task::yield_now().await;
-                codec.encode(raw.clone()).map_err(|error| {
-                    FsError::new(FsErrorKind::Other, "compress", self.path.as_str())
-                        .caused_by(error)
-                })?
-            }
-        };
+    fn not_encoded(&self, error: std::io::Error) -> FsError {
+        FsError::new(FsErrorKind::Other, "encode", self.path.as_str()).caused_by(error)
+    }
+
+    async fn store(&mut self, stored: Bytes) -> Result<(), FsError> {
         self.crc = crc32c::crc32c_append(self.crc, &stored);
         self.length += stored.len() as u64;
         let write = self.writer.write(stored);
@@ -121,8 +119,9 @@ impl Staged {
 
     /// Closes the file durably.
     pub(crate) async fn close(mut self) -> Result<Closed, FsError> {
-        if self.length == 0 && self.codec != Codec::None {
-            self.append_any(&Bytes::new()).await?;
+        let end = self.encoder.finish().map_err(|error| self.not_encoded(error))?;
+        if !end.is_empty() {
+            self.store(end).await?;
         }
         let Staged { path, writer, deadlines, length, crc, _permit, .. } = self;
         within(deadlines.close, "close", &path, writer.close()).await?;

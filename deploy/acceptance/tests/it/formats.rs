@@ -63,6 +63,9 @@ const AVRO: [(&str, &str); 5] = [
 /// Hadoop has no reader for it without its native library.
 const NATIVE: &str = "zstd";
 
+/// Nor does the Avro library that Hadoop's client jars have inside.
+const NOT_IN_HADOOP: &str = "avro-zstd";
+
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     STREAMS.into_iter().chain(SEQUENCES).chain(AVRO)
 }
@@ -161,14 +164,14 @@ fn hadoop_reads_what_is_sent() {
             let (time, value) = line.split_once('\t').expect("key and value");
             assert!(time.parse::<i64>().is_ok_and(|time| time > 0), "{name}: {line}");
             match name {
-                "seq-writable" => value.split(' ').map(byte).collect(),
+                "seq-writable" => value.split(' ').map(byte).collect::<String>(),
                 _ => value.to_owned(),
             }
         });
         assert!(bodies.by_ref().eq(lines.lines()), "{name}: {}", read.stderr);
     }
 
-    for (name, _) in AVRO {
+    for (name, _) in AVRO.iter().filter(|(name, _)| *name != NOT_IN_HADOOP) {
         let read = hadoop.text(&files(&node, name));
         let records = serde_json::Deserializer::from_str(&read.stdout);
         let records: Result<Vec<serde_json::Value>, _> = records.into_iter().collect();

@@ -141,7 +141,7 @@ impl Checker {
             Err(error) => drop(self.error_text(prefix, error)),
         }
         let suffix = sink.key("file_suffix");
-        let extension = files.codec.extension();
+        let extension = files.extension();
         if files.file_suffix.contains(char::is_control) {
             self.error(suffix.clone(), "the suffix has a control character").help("remove it");
         } else if files.file_suffix.contains('/') {
@@ -155,7 +155,7 @@ impl Checker {
                 .help(format!("write `file_suffix = \".{}\"`", files.file_suffix));
         }
         if !extension.is_empty() && files.file_suffix.ends_with(extension) {
-            self.warn(suffix, format!("the codec adds `{extension}` itself"))
+            self.warn(suffix, format!("names get `{extension}` anyway"))
                 .help("remove it from the suffix");
         }
     }

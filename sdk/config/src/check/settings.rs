@@ -3,7 +3,9 @@
 use super::Checker;
 use super::security::Door;
 use crate::mistake::KeyPath;
-use crate::{Address, AgentSettings, ByteSize, HdfsSettings, Limits, LogSettings, NodeSettings, Port};
+use crate::{
+    Address, AgentSettings, ByteSize, HdfsSettings, Limits, LogSettings, NodeSettings, Port,
+};
 
 /// The smallest segment file.
 const SEGMENT_MIN: ByteSize = ByteSize::mib(1);
@@ -134,18 +136,14 @@ impl Checker {
         self.positive(path.key("streams_per_connection"), streams.into());
         self.positive(path.key("idle_stream"), limits.idle_stream.millis());
         self.positive(path.key("producers_per_shard"), limits.producers_per_shard.into());
-        self.positive(path.key("producer_idle"), limits.producer_idle.millis());
-        if limits.producer_closed > limits.producer_idle {
-            self.error(path.key("producer_closed"), "longer than `producer_idle`")
-                .help("a producer that closed is forgotten first")
-                .about(path.key("producer_idle"));
-        }
         let session = limits.session_in_flight;
         self.positive(path.key("session_in_flight"), session.bytes());
         if !session.is_zero() && session < BLOCK_BYTES_MAX {
             self.warn(
                 path.key("session_in_flight"),
-                format!("blocks of more than {session} are always refused"),
+                format!(
+                    "a block of more than {session} goes alone: nothing else is in flight beside it"
+                ),
             )
             .help(format!("a block has up to {BLOCK_BYTES_MAX}"));
         }

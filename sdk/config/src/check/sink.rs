@@ -3,8 +3,8 @@
 use super::{Checker, Place};
 use crate::mistake::KeyPath;
 use crate::{
-    Address, ByteSize, CollectorSink, DurationText, FilesSink, FlowSpec, OutputCodec, RoundUnit,
-    SinkSpec,
+    Address, ByteSize, CollectorSink, DurationText, FileType, FilesSink, FlowSpec, OutputCodec,
+    RoundUnit, Serializer, SinkSpec,
 };
 
 /// Files smaller than this are a burden for a name node.
@@ -73,12 +73,7 @@ impl Checker {
             }
         }
         self.time_zone(path.key("time_zone"), &files.time_zone);
-        let level = path.key("codec").key("level");
-        match files.codec {
-            OutputCodec::Gzip(codec) => self.level(level, codec.level, 9),
-            OutputCodec::Zstd(codec) => self.level(level, codec.level, 19),
-            OutputCodec::None => {}
-        }
+        self.format(path, files);
         if let Some(files) = files.max_open_files {
             self.positive(path.key("max_open_files"), files.into());
         }
@@ -132,6 +127,46 @@ impl Checker {
     fn small_files(&mut self, path: KeyPath, value: impl std::fmt::Display) {
         self.warn(path, format!("rolling at {value} makes many small files"))
             .help("each costs memory of a name node and time of a job; the default is larger");
+    }
+
+    /// The combinations of type, serializer and codec that make sense.
+    fn format(&mut self, path: &KeyPath, files: &FilesSink) {
+        let level = path.key("codec").key("level");
+        match files.codec {
+            OutputCodec::Gzip(codec) => self.level(level, codec.level, 9),
+            OutputCodec::Zstd(codec) => self.level(level, codec.level, 19),
+            OutputCodec::Bzip2(codec) => self.level(level, codec.level, 9),
+            OutputCodec::Deflate(codec) => self.level(level, codec.level, 9),
+            OutputCodec::None | OutputCodec::Snappy | OutputCodec::Lz4 => {}
+        }
+        let compressed = files.codec != OutputCodec::None;
+        let avro = matches!(files.serializer, Serializer::AvroEvent(_));
+        match files.file_type {
+            Some(FileType::DataStream) if compressed => {
+                self.error(path.key("file_type"), "a data stream has no codec")
+                    .help("write `file_type = \"compressed_stream\"`, or remove `codec`")
+                    .about(path.key("codec"));
+            }
+            Some(FileType::CompressedStream) if !compressed && !avro => {
+                self.error(path.key("file_type"), "a compressed stream has a codec")
+                    .help("write `codec = \"gzip\"`, or `file_type = \"data_stream\"`");
+            }
+            Some(FileType::SequenceFile(_)) if files.serializer != Serializer::default() => {
+                self.warn(path.key("serializer"), "`serializer` means nothing in a SequenceFile")
+                    .at_key()
+                    .help("its keys are timestamps, its values bodies: headers are lost")
+                    .about(path.key("file_type"));
+            }
+            Some(FileType::SequenceFile(_)) => {}
+            _ if avro && (compressed || files.file_type == Some(FileType::CompressedStream)) => {
+                let key = if compressed { "codec" } else { "file_type" };
+                self.error(path.key(key), "an Avro container is compressed inside").help(
+                    "write `serializer = { type = \"avro_event\", compression_codec = \"deflate\" }` \
+                     and no codec for the stream",
+                );
+            }
+            _ => {}
+        }
     }
 
     fn level(&mut self, path: KeyPath, level: u32, max: u32) {

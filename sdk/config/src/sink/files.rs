@@ -1,8 +1,16 @@
 //! `type = "files"`: files in time-rounded directories, exactly once.
 
+mod format;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ByteSize, DurationText};
+
+pub use format::{
+    AvroCodec, AvroEventSerializer, Bzip2Codec, DeflateCodec, FileType, GzipCodec,
+    HeaderAndTextSerializer, JsonSerializer, OutputCodec, SequenceCompression, SequenceFile,
+    Serializer, TextSerializer, WriteFormat, ZstdCodec,
+};
 
 /// Flume's HDFS sink, on HDFS or a local disk. Which directory and file an event goes to depends on
 /// the event alone, never on the clock.
@@ -16,7 +24,7 @@ pub struct FilesSink {
     pub path: String,
     /// What file names begin with; escapes are expanded.
     pub file_prefix: String,
-    /// What file names end with, dot included, before the codec's extension; no escapes.
+    /// What file names end with, dot included, before the format's extension; no escapes.
     pub file_suffix: String,
     /// Flume's; means nothing here, since unfinished files live in staging.
     pub in_use_prefix: Option<String>,
@@ -34,6 +42,8 @@ pub struct FilesSink {
     pub round: Option<Round>,
     /// The IANA time zone of rounding and of the path's escapes.
     pub time_zone: String,
+    /// Flume's file type; `None` = what the codec says, a compressed or a plain stream.
+    pub file_type: Option<FileType>,
     /// How an event is written.
     pub serializer: Serializer,
     /// How files are compressed.
@@ -73,6 +83,7 @@ impl Default for FilesSink {
             idle_timeout: DurationText::ZERO,
             round: None,
             time_zone: "UTC".to_owned(),
+            file_type: None,
             serializer: Serializer::default(),
             codec: OutputCodec::None,
             max_open_files: None,
@@ -83,6 +94,26 @@ impl Default for FilesSink {
             future_limit: DurationText::from_secs(600),
             late_limit: DurationText::ZERO,
             batch_bytes: ByteSize::mib(1),
+        }
+    }
+}
+
+impl FilesSink {
+    /// The SequenceFile that its files are, if they are such.
+    pub fn sequence_file(&self) -> Option<SequenceFile> {
+        match self.file_type {
+            Some(FileType::SequenceFile(sequence)) => Some(sequence),
+            Some(FileType::DataStream | FileType::CompressedStream) | None => None,
+        }
+    }
+
+    /// The extension that file names get behind the suffix, dot included. As in Hadoop a SequenceFile
+    /// has none: it says itself what it is.
+    pub fn extension(&self) -> &'static str {
+        match (self.sequence_file(), self.serializer) {
+            (Some(_), _) => "",
+            (None, Serializer::AvroEvent(_)) => ".avro",
+            (None, _) => self.codec.extension(),
         }
     }
 }
@@ -114,112 +145,4 @@ pub enum RoundUnit {
     Minute,
     /// Hours of the day.
     Hour,
-}
-
-/// How an event is written into a file: `serializer = "json"`, or with settings
-/// `serializer = { type = "json", ids = true }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Serializer {
-    /// The body.
-    Text(TextSerializer),
-    /// One JSON object per line.
-    Json(JsonSerializer),
-    /// The headers as `{k=v, k2=v2}`, a blank, the body.
-    HeaderAndText(HeaderAndTextSerializer),
-}
-
-impl Default for Serializer {
-    fn default() -> Serializer {
-        Serializer::Text(TextSerializer::default())
-    }
-}
-
-/// `type = "text"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TextSerializer {
-    /// Whether a newline follows each body.
-    pub append_newline: bool,
-}
-
-impl Default for TextSerializer {
-    fn default() -> TextSerializer {
-        TextSerializer { append_newline: true }
-    }
-}
-
-/// `type = "json"`: `{"timestamp", "headers", "body"}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JsonSerializer {
-    /// Whether each line has the event's `"id"`, which `audit --deep` then checks one by one.
-    pub ids: bool,
-}
-
-/// `type = "header_and_text"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HeaderAndTextSerializer {
-    /// Whether a newline follows each body.
-    pub append_newline: bool,
-}
-
-impl Default for HeaderAndTextSerializer {
-    fn default() -> HeaderAndTextSerializer {
-        HeaderAndTextSerializer { append_newline: true }
-    }
-}
-
-/// How files are compressed: `codec = "zstd"`, or with settings
-/// `codec = { type = "zstd", level = 9 }`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputCodec {
-    /// Not at all.
-    #[default]
-    None,
-    /// Gzip; `.gz`.
-    Gzip(GzipCodec),
-    /// Zstandard; `.zst`.
-    Zstd(ZstdCodec),
-}
-
-impl OutputCodec {
-    /// The extension that file names get behind the suffix, dot included.
-    pub fn extension(self) -> &'static str {
-        match self {
-            OutputCodec::None => "",
-            OutputCodec::Gzip(_) => ".gz",
-            OutputCodec::Zstd(_) => ".zst",
-        }
-    }
-}
-
-/// `type = "gzip"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GzipCodec {
-    /// 1 (fast) to 9 (small).
-    pub level: u32,
-}
-
-impl Default for GzipCodec {
-    fn default() -> GzipCodec {
-        GzipCodec { level: 6 }
-    }
-}
-
-/// `type = "zstd"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ZstdCodec {
-    /// 1 (fast) to 19 (small).
-    pub level: u32,
-}
-
-impl Default for ZstdCodec {
-    fn default() -> ZstdCodec {
-        ZstdCodec { level: 3 }
-    }
 }

@@ -95,6 +95,11 @@ path = "/data/web/%Y" ⏎ serializer = { type = "json", id = true }
 path = "/data/web/%Y" ⏎ codec = { type = "none", level = 3 }
 path = "/data/web/%Y" ⏎ hdfs.fileType = "DataStream"
 path = "/data/web/%Y" ⏎ fileType = "DataStream"
+path = "/data/web/%Y" ⏎ file_type = "SequenceFile"
+path = "/data/web/%Y" ⏎ file_type = { type = "sequence_file", write_format = "Text" }
+path = "/data/web/%Y" ⏎ writeFormat = "Text"
+path = "/data/web/%Y" ⏎ codec = "lzo"
+path = "/data/web/%Y" ⏎ serializer = { type = "avro_event", compressionCodec = "snappy" }
 path = "/data/web/%Y" ⏎ roll_interval = "30"
 path = "/data/web/%Y" ⏎ roll_interval = 30
 path = "/data/web/%Y" ⏎ roll_interval = "30 fortnights"
@@ -171,7 +176,18 @@ path = "/data/web/%Y" ⏎ require_timestamp = "true"
             ## path = "/data/web/%Y" ⏎ hdfs.fileType = "DataStream"
             error flow.web.sinks.local.hdfs = hdfs: unknown key `hdfs` -> write its keys directly into the table of the sink
             ## path = "/data/web/%Y" ⏎ fileType = "DataStream"
-            error flow.web.sinks.local.fileType = fileType: unknown key `fileType` -> `serializer` and `codec` say how files are written
+            error flow.web.sinks.local.fileType = fileType: unknown key `fileType` -> did you mean `file_type`?
+            error flow.web.sinks.local.file_type = "DataStream": unknown value for `file_type`: `DataStream` -> did you mean `data_stream`?
+            ## path = "/data/web/%Y" ⏎ file_type = "SequenceFile"
+            error flow.web.sinks.local.file_type = "SequenceFile": unknown value for `file_type`: `SequenceFile` -> did you mean `sequence_file`?
+            ## path = "/data/web/%Y" ⏎ file_type = { type = "sequence_file", write_format = "Text" }
+            error flow.web.sinks.local.file_type.write_format = "Text": unknown value for `write_format`: `Text` -> did you mean `text`?
+            ## path = "/data/web/%Y" ⏎ writeFormat = "Text"
+            error flow.web.sinks.local.writeFormat = writeFormat: unknown key `writeFormat` -> write `file_type = { type = "sequence_file", write_format = "text" }`
+            ## path = "/data/web/%Y" ⏎ codec = "lzo"
+            error flow.web.sinks.local.codec = "lzo": unknown value for `codec`: `lzo` -> did you mean `lz4`?
+            ## path = "/data/web/%Y" ⏎ serializer = { type = "avro_event", compressionCodec = "snappy" }
+            error flow.web.sinks.local.serializer.compressionCodec = compressionCodec: unknown key `compressionCodec` -> did you mean `compression_codec`?
             ## path = "/data/web/%Y" ⏎ roll_interval = "30"
             error flow.web.sinks.local.roll_interval = "30": a duration has a unit -> write `"30s"`, or `"30ms"` for milliseconds
             ## path = "/data/web/%Y" ⏎ roll_interval = 30
@@ -356,6 +372,15 @@ path = "/data/web/%H" ⏎ roll_interval = "1ms"
 path = "/data/web/%H" ⏎ roll_size = "1KiB" ⏎ roll_count = 10
 path = "/data/web/%H" ⏎ roll_size = 0 ⏎ roll_interval = 0
 path = "/data/web/%H" ⏎ codec = { type = "zstd", level = 30 }
+path = "/data/web/%H" ⏎ codec = { type = "bzip2", level = 10 }
+path = "/data/web/%H" ⏎ file_type = "data_stream" ⏎ codec = "gzip"
+path = "/data/web/%H" ⏎ file_type = "compressed_stream"
+path = "/data/web/%H" ⏎ file_type = "sequence_file" ⏎ codec = "snappy"
+path = "/data/web/%H" ⏎ file_type = "sequence_file" ⏎ serializer = "json"
+path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ codec = "gzip"
+path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_type = "compressed_stream"
+path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_suffix = ".avro"
+path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_type = "data_stream"
 path = "/data/web/%H" ⏎ max_open_files = 0
 path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
 "##;
@@ -435,7 +460,7 @@ path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
             ## path = "/data/web/%H" ⏎ file_suffix = ".%H"
             warning flow.web.sinks.local.file_suffix = ".%H": escapes are not expanded in a suffix -> `file_prefix` and `path` have them
             ## path = "/data/web/%H" ⏎ file_suffix = ".gz" ⏎ codec = "gzip"
-            warning flow.web.sinks.local.file_suffix = ".gz": the codec adds `.gz` itself -> remove it from the suffix
+            warning flow.web.sinks.local.file_suffix = ".gz": names get `.gz` anyway -> remove it from the suffix
             ## path = "/data/web/%H" ⏎ in_use_prefix = "_"
             warning flow.web.sinks.local.in_use_prefix = in_use_prefix: `in_use_prefix` means nothing here -> unfinished files live in staging, under no name a job would read
             ## path = "/data/web/%H" ⏎ in_use_suffix = ".tmp"
@@ -451,6 +476,22 @@ path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
             warning flow.web.sinks.local.roll_interval = 0: no rule ever rolls a file -> events become final only at an orderly stop: keep one of the rules
             ## path = "/data/web/%H" ⏎ codec = { type = "zstd", level = 30 }
             error flow.web.sinks.local.codec.level = 30: `level` cannot be 30 -> 1 (fast) to 19 (small)
+            ## path = "/data/web/%H" ⏎ codec = { type = "bzip2", level = 10 }
+            error flow.web.sinks.local.codec.level = 10: `level` cannot be 10 -> 1 (fast) to 9 (small)
+            ## path = "/data/web/%H" ⏎ file_type = "data_stream" ⏎ codec = "gzip"
+            error flow.web.sinks.local.file_type = "data_stream": a data stream has no codec -> write `file_type = "compressed_stream"`, or remove `codec`
+            ## path = "/data/web/%H" ⏎ file_type = "compressed_stream"
+            error flow.web.sinks.local.file_type = "compressed_stream": a compressed stream has a codec -> write `codec = "gzip"`, or `file_type = "data_stream"`
+            ## path = "/data/web/%H" ⏎ file_type = "sequence_file" ⏎ codec = "snappy"
+            ## path = "/data/web/%H" ⏎ file_type = "sequence_file" ⏎ serializer = "json"
+            warning flow.web.sinks.local.serializer = serializer: `serializer` means nothing in a SequenceFile -> its keys are timestamps, its values bodies: headers are lost
+            ## path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ codec = "gzip"
+            error flow.web.sinks.local.codec = "gzip": an Avro container is compressed inside -> write `serializer = { type = "avro_event", compression_codec = "deflate" }` and no codec for the stream
+            ## path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_type = "compressed_stream"
+            error flow.web.sinks.local.file_type = "compressed_stream": an Avro container is compressed inside -> write `serializer = { type = "avro_event", compression_codec = "deflate" }` and no codec for the stream
+            ## path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_suffix = ".avro"
+            warning flow.web.sinks.local.file_suffix = ".avro": names get `.avro` anyway -> remove it from the suffix
+            ## path = "/data/web/%H" ⏎ serializer = "avro_event" ⏎ file_type = "data_stream"
             ## path = "/data/web/%H" ⏎ max_open_files = 0
             error flow.web.sinks.local.max_open_files = 0: `max_open_files` must be more than 0
             ## path = "/data/web/%H" ⏎ batch_bytes = "1GiB"
@@ -553,6 +594,7 @@ fn node_settings() {
     let changes = r##"
 @ data_dir = "/var/lib/collector"
 data_dir = ""
+data_dir = "hdfs://nn/collector"
 ingest = "0.0.0.0:7400"
 insecure = true ⏎ ingest = "0.0.0.0:7400"
 ingest = "0.0.0.0"
@@ -568,7 +610,6 @@ ingest = "[::1]:7402" ⏎ admin = "[::1]:7402"
 [node.limits] ⏎ connections = 0
 [node.limits] ⏎ session_in_flight = "1MiB"
 [node.limits] ⏎ ingest_memory = "1MiB"
-[node.limits] ⏎ producer_closed = "8d"
 [node.limits] ⏎ body_bytes = "8MiB"
 "##;
     each(
@@ -578,6 +619,8 @@ ingest = "[::1]:7402" ⏎ admin = "[::1]:7402"
         expect![[r###"
             ## data_dir = ""
             error node.data_dir = "": `data_dir` is required -> write `data_dir = "/var/lib/collector"`
+            ## data_dir = "hdfs://nn/collector"
+            error node.data_dir = "hdfs://nn/collector": `hdfs://` is no path on a local disk -> what must survive this process stands on a disk of this machine; only the `path` of a files sink may be `hdfs://…`
             ## ingest = "0.0.0.0:7400"
             error node.ingest = "0.0.0.0:7400": `0.0.0.0:7400` is reached from other machines without TLS -> keep it on `127.0.0.1`, write a table `[node.tls]`, or say `insecure = true` in `[node]` if the network is trusted
             ## insecure = true ⏎ ingest = "0.0.0.0:7400"
@@ -604,13 +647,11 @@ ingest = "[::1]:7402" ⏎ admin = "[::1]:7402"
             ## [node.limits] ⏎ connections = 0
             error node.limits.connections = 0: `connections` must be more than 0
             ## [node.limits] ⏎ session_in_flight = "1MiB"
-            warning node.limits.session_in_flight = "1MiB": blocks of more than 1MiB are always refused -> a block has up to 4MiB
+            warning node.limits.session_in_flight = "1MiB": a block of more than 1MiB goes alone: nothing else is in flight beside it -> a block has up to 4MiB
             ## [node.limits] ⏎ ingest_memory = "1MiB"
             error node.limits.ingest_memory = "1MiB": less than `session_in_flight` -> at least one session's 8MiB
-            ## [node.limits] ⏎ producer_closed = "8d"
-            error node.limits.producer_closed = "8d": longer than `producer_idle` -> a producer that closed is forgotten first
             ## [node.limits] ⏎ body_bytes = "8MiB"
-            error node.limits.body_bytes = body_bytes: unknown key `body_bytes` -> the keys here are `session_in_flight`, `ingest_memory`, `connections`, `streams_per_connection`, `idle_stream`, `producers_per_shard`, `producer_idle`, `producer_closed`
+            error node.limits.body_bytes = body_bytes: unknown key `body_bytes` -> the keys here are `session_in_flight`, `ingest_memory`, `connections`, `streams_per_connection`, `idle_stream`, `producers_per_shard`
         "###]],
     );
 }
@@ -630,6 +671,7 @@ type = "collector"
 @ filegroups = { access = "/var/log/nginx/access.log*" }
 (nothing)
 filegroups = "f1 f2"
+filegroups = { a = "hdfs://nn/log/*.log" }
 filegroups = { a = "log/*.log" }
 filegroups = { a = "/var/log/" }
 filegroups = { a = "/var/log/.*log" }
@@ -674,6 +716,8 @@ type = "files"
             error flow.web.sources.log.filegroups = log: `filegroups` is required -> write `filegroups = { access = "/var/log/nginx/access.log*" }`
             ## filegroups = "f1 f2"
             error flow.web.sources.log.filegroups = "f1 f2": `filegroups` must be a table, not the text "f1 f2"
+            ## filegroups = { a = "hdfs://nn/log/*.log" }
+            error flow.web.sources.log.filegroups.a = "hdfs://nn/log/*.log": `hdfs://` is no path on a local disk -> `taildir` follows files of this machine: begin with `/`
             ## filegroups = { a = "log/*.log" }
             error flow.web.sources.log.filegroups.a = "log/*.log": "log/*.log" is not absolute -> begin with `/`: an agent has no directory of its own
             ## filegroups = { a = "/var/log/" }
@@ -717,7 +761,7 @@ type = "files"
             error flow.web.sinks.tier.in_flight = "1KiB": `in_flight` is less than one block -> at least `batch_bytes`, which is 256KiB
             ## type = "files"
             error flow.web.sinks.tier.type = "files": an agent writes no files -> send to a node with `type = "collector"`; its flow has the files
-            error flow.web.sinks.tier.endpoints = endpoints: unknown key `endpoints` -> the keys here are `channel`, `path`, `file_prefix`, `file_suffix`, `in_use_prefix`, `in_use_suffix`, `roll_interval`, `roll_size`, `roll_count`, `idle_timeout`, `round`, `time_zone`, `serializer`, `codec`, `max_open_files`, `new_directories_per_minute`, `require_timestamp`, `future_limit`, `late_limit`, `batch_bytes`
+            error flow.web.sinks.tier.endpoints = endpoints: unknown key `endpoints` -> the keys here are `channel`, `path`, `file_prefix`, `file_suffix`, `in_use_prefix`, `in_use_suffix`, `roll_interval`, `roll_size`, `roll_count`, `idle_timeout`, `round`, `time_zone`, `file_type`, `serializer`, `codec`, `max_open_files`, `replication`, `block_size`, `new_directories_per_minute`, `require_timestamp`, `future_limit`, `late_limit`, `batch_bytes`
         "###]],
     );
 }
@@ -763,7 +807,11 @@ ingest = "0.0.0.0:7400" ⏎ insecure = true ⏎ [node.access.a] ⏎ token_file =
 [node.access.a] ⏎ certificates = ["a.b"] ⏎ send = ["web"]
 [node.tls] ⏎ certificate = "/c" ⏎ key = "/k" ⏎ client_ca = "/a" ⏎ [node.access.a] ⏎ certificates = ["*", "a*b", "*.a", "spiffe://a/*"] ⏎ send = ["web"]
 "##;
-    each(node, FLOW, changes, expect![[r###"
+    each(
+        node,
+        FLOW,
+        changes,
+        expect![[r###"
         ## [node.tls]
         error node.tls.certificate = tls: `certificate` is required -> write `certificate = "/etc/collector/node.pem"`, the name of a file
         error node.tls.key = tls: `key` is required -> write `key = "/etc/collector/node.key"`, the name of a file
@@ -793,18 +841,24 @@ ingest = "0.0.0.0:7400" ⏎ insecure = true ⏎ [node.access.a] ⏎ token_file =
         ## [node.tls] ⏎ certificate = "/c" ⏎ key = "/k" ⏎ client_ca = "/a" ⏎ [node.access.a] ⏎ certificates = ["*", "a*b", "*.a", "spiffe://a/*"] ⏎ send = ["web"]
         error node.access.a.certificates[0] = "*": `*` is no name -> `shop.example.com`, `*.example.com` or `spiffe://example.com/shop/*`
         error node.access.a.certificates[1] = "a*b": `a*b` is no name -> `shop.example.com`, `*.example.com` or `spiffe://example.com/shop/*`
-    "###]]);
+    "###]],
+    );
     let changes = r##"
 @ endpoints = ["http://node1:7400"]
 endpoints = ["https://node-1:7400"] ⏎ ca = "/ca.pem" ⏎ token_file = "/token"
 endpoints = ["http://node-1:7400"] ⏎ token_file = "/token"
 endpoints = ["https://node-1:7400"] ⏎ certificate = "/c.pem"
 "##;
-    each(agent, AGENT, changes, expect![[r###"
+    each(
+        agent,
+        AGENT,
+        changes,
+        expect![[r###"
         ## endpoints = ["https://node-1:7400"] ⏎ ca = "/ca.pem" ⏎ token_file = "/token"
         ## endpoints = ["http://node-1:7400"] ⏎ token_file = "/token"
         error flow.web.sinks.tier.endpoints[0] = "http://node-1:7400": the token would go over the network unencrypted -> write `"https://node-1:7400"`
         ## endpoints = ["https://node-1:7400"] ⏎ certificate = "/c.pem"
         error flow.web.sinks.tier.certificate = "/c.pem": `certificate` is there without `key` -> a certificate is of no use without its private key, nor the other way round
-    "###]]);
+    "###]],
+    );
 }

@@ -158,7 +158,7 @@ impl Session {
                 directory: bucket.key.directory.clone(),
                 prefix: bucket.key.prefix.clone(),
                 serializer: bucket.serializer,
-                codec: bucket.codec,
+                format: bucket.format,
                 span: segment.span(),
                 spans: segment.spans.clone(),
                 limit: (segment.hole && !segment.announced()).then_some(policy),

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use sdk_config::ledger::{Attempt, BucketKey, Span};
 
 use super::spans::{Recorded, Spans};
-use crate::codec::Codec;
+use crate::format::Format;
 use crate::roll::Fill;
 use crate::serializer::Serializer;
 use crate::staged::{Closed, Staged};
@@ -20,7 +20,7 @@ pub(crate) struct Bucket {
     pub(crate) member: usize,
     pub(crate) dead: bool,
     pub(crate) serializer: Serializer,
-    pub(crate) codec: Codec,
+    pub(crate) format: Format,
     /// The file that events are added to.
     pub(crate) filling: Option<Segment>,
     /// Files that get no more events, oldest first.

@@ -12,7 +12,7 @@ use sdk_flow::{ChannelReader, ReadError, Stored};
 use super::failure::{self, Failure};
 use super::shared::Shared;
 use super::spans::Spans;
-use crate::codec::Codec;
+use crate::format::Format;
 use crate::fs::FsError;
 use crate::layout::{DEAD_PREFIX, DeadReason, Place, Placer};
 use crate::roll::RollPolicy;
@@ -33,7 +33,7 @@ pub(crate) struct Build {
     pub(crate) directory: String,
     pub(crate) prefix: String,
     pub(crate) serializer: Serializer,
-    pub(crate) codec: Codec,
+    pub(crate) format: Format,
     /// All events of the bucket in this range, and no others.
     pub(crate) span: Span,
     pub(crate) spans: Spans,
@@ -76,6 +76,10 @@ pub(crate) async fn build(
     work: Vec<Build>,
 ) -> Vec<(u32, u64, Result<Built, BuildError>)> {
     let mut items: Vec<Item> = work.into_iter().map(Item::new).collect();
+    // The job counts where its first file goes.
+    let member = items.first().map_or(0, |item| item.work.member);
+    let permit = Arc::clone(shared.sink(member).builds()).acquire_owned().await;
+    let _permit = permit.expect("the semaphore is never closed");
     let mut read = pass(&shared, &mut items).await;
     let mut results = Vec::with_capacity(items.len());
     for item in items {
@@ -96,6 +100,8 @@ pub(crate) async fn build(
 struct Item {
     work: Build,
     buffer: BytesMut,
+    /// Where in the buffer chunks end.
+    cuts: Vec<usize>,
     file: Option<Staged>,
     failed: Option<FsError>,
     first: Option<u64>,
@@ -110,6 +116,7 @@ impl Item {
         Item {
             work,
             buffer: BytesMut::new(),
+            cuts: Vec::new(),
             file: None,
             failed: None,
             first: None,
@@ -133,18 +140,29 @@ impl Item {
         true
     }
 
-    fn take(&mut self, offset: u64, event: &EventRef<'_>, reason: Option<DeadReason>) {
+    fn take(
+        &mut self,
+        offset: u64,
+        event: &EventRef<'_>,
+        put_time_ms: i64,
+        reason: Option<DeadReason>,
+    ) {
         self.first.get_or_insert(offset);
         self.last = offset;
         self.events += 1;
         self.body_bytes += event.body().len() as u64;
-        self.work.serializer.write(event, reason, &mut self.buffer);
+        self.work.serializer.write(event, put_time_ms, reason, &mut self.buffer);
+        let begun = self.cuts.last().copied().unwrap_or(0);
+        if self.buffer.len() - begun >= self.work.format.chunk_bytes_max() {
+            self.cuts.push(self.buffer.len());
+        }
     }
 
     /// Writes the buffer out if it is long.
     async fn spill(&mut self, shared: &Shared, at_least: usize) {
         if self.failed.is_some() {
             self.buffer.clear();
+            self.cuts.clear();
             return;
         }
         if self.buffer.len() < at_least {
@@ -156,7 +174,7 @@ impl Item {
     }
 
     async fn try_spill(&mut self, shared: &Shared) -> Result<(), FsError> {
-        let Item { work, file, buffer, .. } = self;
+        let Item { work, file, buffer, cuts, first, .. } = self;
         let sink = shared.sink(work.member);
         let file = match file {
             Some(file) => file,
@@ -164,16 +182,17 @@ impl Item {
                 let permit = Arc::clone(sink.finishing()).acquire_owned().await;
                 let permit = permit.expect("the semaphore is never closed");
                 let path = work.path.clone();
+                let first = first.unwrap_or(work.span.first);
+                let encoder = shared.encoder(work.format, work.member, first);
                 let deadlines = shared.deadlines();
-                let created =
-                    Staged::create(sink.fs(), path, work.codec, deadlines, permit).await?;
-                file.insert(created)
+                file.insert(Staged::create(sink.fs(), path, encoder, deadlines, permit).await?)
             }
         };
-        let most = work.codec.chunk_bytes_max();
         let mut raw: Bytes = std::mem::take(buffer).freeze();
-        while raw.len() > most {
-            file.append(raw.split_to(most)).await?;
+        let mut from = 0;
+        for cut in cuts.drain(..) {
+            file.append(raw.split_to(cut - from)).await?;
+            from = cut;
         }
         if let Some(mut used) = file.append(raw).await? {
             used.clear();
@@ -262,7 +281,7 @@ async fn pass(shared: &Shared, items: &mut [Item]) -> Result<bool, ReadError> {
             }
             let alone = items.len() == 1;
             for item in items.iter_mut() {
-                let most = if alone { item.work.codec.chunk_bytes_max() } else { usize::MAX };
+                let most = if alone { item.work.format.chunk_bytes_max() } else { usize::MAX };
                 item.spill(shared, most).await;
             }
         }
@@ -333,7 +352,7 @@ impl Pass {
                 // Ranges of one bucket do not overlap: at most one item wants it.
                 let wants = |index: &&usize| items[**index].wants(offset);
                 let Some(index) = lists[number].iter().find(wants).copied() else { continue };
-                items[index].take(offset, &event, reason);
+                items[index].take(offset, &event, stored.put_time_ms, reason);
             }
         }
     }

@@ -60,12 +60,13 @@ impl Session {
             Done::Wrote { bucket, segment, result, buffers, bytes } => {
                 self.held -= bytes;
                 self.in_flight -= bytes;
-                buffers.into_iter().for_each(|buffer| self.pool.give(buffer));
+                buffers.into_iter().for_each(|buffer| self.share.memory().give(buffer));
                 self.wrote(bucket, segment, result);
             }
             Done::Closed { bucket, segment, result, buffers, bytes } => {
                 self.held -= bytes;
-                buffers.into_iter().for_each(|buffer| self.pool.give(buffer));
+                self.closing -= bytes;
+                buffers.into_iter().for_each(|buffer| self.share.memory().give(buffer));
                 self.closed(bucket, segment, result);
             }
             Done::Built(results) => {
@@ -101,6 +102,10 @@ impl Session {
             (Some(Segment { stage: Stage::Streaming(stream), tries, .. }), Ok(file)) => {
                 stream.file = Slot::Idle(file);
                 *tries = 0;
+                // Memory was not short of it while the job ran, and may be by now.
+                if self.held > self.budget() {
+                    self.write_small(bucket);
+                }
             }
             // It was given up while the job ran.
             (_, Ok(file)) => {

@@ -9,6 +9,7 @@ use super::bucket::{Bucket, Segment, Stage, Table};
 use super::session::{End, Member, Session};
 use super::spans::{Recorded, Spans};
 use crate::codec::Codec;
+use crate::format::Format;
 use crate::layout::{DEAD_PREFIX, DEAD_SUFFIX, DeadReason, Place};
 use crate::serializer::Serializer;
 use crate::sink::FileSink;
@@ -37,7 +38,7 @@ pub(super) fn new_bucket(
         member,
         dead,
         serializer: if dead { Serializer::DeadLetter } else { sink.serializer() },
-        codec: if dead { Codec::None } else { sink.codec() },
+        format: if dead { Format::Stream(Codec::None) } else { sink.format() },
         filling: None,
         rolled: std::collections::VecDeque::new(),
         end: None,
@@ -77,6 +78,7 @@ impl Session {
         let mut full = Vec::new();
         for stored in &batch.stored {
             self.uses += 1;
+            self.measure_chunks();
             // Catching up, time is what the puts say it was.
             self.roll_due(stored.put_time_ms);
             events += self.take_put(stored, &mut full);
@@ -188,11 +190,11 @@ impl Session {
         segment.body_bytes += event.body().len() as u64;
         let Stage::Streaming(stream) = &mut segment.stage else { return };
         let before = stream.buffer.capacity();
-        let bucket_codec = bucket.codec;
-        bucket.serializer.write(event, reason, &mut stream.buffer);
+        let format = bucket.format;
+        bucket.serializer.write(event, stored.put_time_ms, reason, &mut stream.buffer);
         let (after, length) = (stream.buffer.capacity(), stream.buffer.len());
         self.held += after - before;
-        if length >= self.full_at(bucket_codec) && full.last() != Some(&number) {
+        if length >= self.full_at(format) && full.last() != Some(&number) {
             full.push(number);
         }
     }
@@ -200,8 +202,8 @@ impl Session {
     /// The length of a buffer that is written out: a little less than a chunk, so that the last event
     /// seldom makes it grow.
     #[inline]
-    fn full_at(&self, codec: Codec) -> usize {
-        let chunk = self.chunk_bytes(codec);
+    fn full_at(&self, format: Format) -> usize {
+        let chunk = self.chunk_bytes(format);
         chunk - chunk / 16
     }
 

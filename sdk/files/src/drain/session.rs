@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::Table;
 use super::ledger::Call;
 use super::member::{Progress, probe, raise, sweep_foreign};
+use super::memory::Share;
 use super::outcome::Done;
 use super::shared::{Preference, Shared};
-use super::stream::Pool;
 use super::stretches::Stretches;
 use super::{Control, Drain, NAP};
 use crate::layout::Placer;
@@ -78,11 +78,15 @@ pub(crate) struct Session {
     pub(super) places_running: usize,
     /// Files that get no more events and are not committed.
     pub(super) unfinished: usize,
-    pub(super) pool: Pool,
+    pub(super) share: Share,
+    /// How much memory there is for one chunk.
+    pub(super) chunk_room: usize,
     /// Bytes of memory in buffers, those with jobs included.
     pub(super) held: usize,
     /// Those with jobs that write to growing files.
     pub(super) in_flight: usize,
+    /// Those with jobs that close files.
+    pub(super) closing: usize,
     pub(super) next_id: u64,
     /// Puts read.
     pub(super) uses: u64,
@@ -170,6 +174,7 @@ impl Session {
             order.rotate_left(turn);
         }
         let started = options.clock.monotonic();
+        let share = Share::new(Arc::clone(&options.memory));
         let foreign: Vec<(u64, Root)> = grant
             .earlier
             .iter()
@@ -206,9 +211,11 @@ impl Session {
             builds_running: 0,
             places_running: 0,
             unfinished: 0,
-            pool: Pool::default(),
+            share,
+            chunk_room: 0,
             held: 0,
             in_flight: 0,
+            closing: 0,
             next_id: 0,
             uses: 0,
             newest_put_ms: None,
@@ -231,6 +238,7 @@ impl Session {
     pub(super) async fn run(&mut self, stop: &CancellationToken) -> End {
         loop {
             self.schedule();
+            self.share.set_busy(self.held > 0);
             if let Some(end) = self.end.take().or_else(|| self.finished()) {
                 self.publish(true);
                 if matches!(end, End::Drained) {
@@ -274,10 +282,16 @@ impl Session {
         self.active.is_some_and(|member| self.is_up(member))
             && !self.ended
             && self.stop_by.is_none()
-            && self.in_flight < IN_FLIGHT_BYTES_MAX
-            && self.held < 2 * limits.buffer_bytes
+            && self.in_flight < IN_FLIGHT_BYTES_MAX.min(self.budget())
+            && self.has_room()
             && self.unfinished < UNFINISHED_MAX
             && self.table.len() < limits.buckets
+    }
+
+    /// Whether more may be held. What is on its way to files is waited for; what is not, however much
+    /// that is, gets less by nothing but more events.
+    fn has_room(&self) -> bool {
+        self.held < 2 * self.budget() || self.in_flight + self.closing == 0
     }
 
     /// How long nothing happens by itself.

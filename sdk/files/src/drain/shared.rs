@@ -6,7 +6,9 @@ use std::time::Duration;
 use sdk_event::Lineage;
 use sdk_flow::{Channel, ChannelReader, Clock, Entropy, Penalties, ReadError};
 
+use super::memory::DrainMemory;
 use crate::archive::Archive;
+use crate::format::{Encoder, Format};
 use crate::fs::FileSystems;
 use crate::ledger::Ledger;
 use crate::name::Names;
@@ -67,6 +69,8 @@ pub struct DrainOptions {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What all drains of the process may hold in memory.
+    pub memory: Arc<DrainMemory>,
     /// Bounds.
     pub limits: DrainLimits,
 }
@@ -76,8 +80,9 @@ pub struct DrainOptions {
 pub struct DrainLimits {
     /// How long calls of the file system may take.
     pub deadlines: Deadlines,
-    /// Bytes of events held in memory for files. Beyond it those least recently used are written
-    /// out or forgotten, to be built from the log.
+    /// Bytes of events held in memory for files, if the drain's part of [`DrainOptions::memory`] is
+    /// no less. Beyond it those least recently used are written out or forgotten, to be built from
+    /// the log.
     pub buffer_bytes: usize,
     /// Buckets with something to remember. At it nothing more is read until some are done.
     pub buckets: usize,
@@ -116,6 +121,11 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Duration {
         self.options.clock.monotonic()
+    }
+
+    /// What turns events into the bytes of the file that begins with `first`.
+    pub(crate) fn encoder(&self, format: Format, member: usize, first: u64) -> Encoder {
+        Encoder::new(format, self.options.names.marker(self.sink(member).number(), first))
     }
 
     /// The token's own staging directory for a member.

@@ -9,20 +9,9 @@ use super::bucket::{Segment, Slot, Stage, Stream};
 use super::failure;
 use super::outcome::Done;
 use super::session::Session;
+use crate::format::Format;
 use crate::fs::FsError;
 use crate::staged::Staged;
-
-/// Buffers of the size of a chunk, used again: fresh ones cost a page fault every 4 KiB.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
-    free: Vec<BytesMut>,
-}
-
-/// Free buffers kept.
-const FREE_MAX: usize = 16;
-
-/// Smaller ones are not worth keeping, larger ones not worth their memory.
-const KEPT_BYTES: std::ops::RangeInclusive<usize> = 128 << 10..=2 << 20;
 
 /// What a stream's first buffer has.
 const FIRST_BYTES: usize = 4 << 10;
@@ -33,29 +22,23 @@ const SMALL_CHUNK_BYTES: usize = 64 << 10;
 /// A stream with so much in memory is worth a file of its own when memory is short.
 const WORTH_A_FILE_BYTES: usize = 32 << 10;
 
-impl Pool {
-    pub(crate) fn take(&mut self, bytes: usize) -> BytesMut {
-        match self.free.pop() {
-            Some(buffer) if buffer.capacity() >= bytes => buffer,
-            _ => BytesMut::with_capacity(bytes),
-        }
-    }
-
-    pub(crate) fn give(&mut self, mut buffer: BytesMut) {
-        buffer.clear();
-        if self.free.len() < FREE_MAX && KEPT_BYTES.contains(&buffer.capacity()) {
-            self.free.push(buffer);
-        }
-    }
-}
-
 impl Session {
+    /// Beyond so many bytes held some are written out or forgotten; at twice as many nothing more is
+    /// read.
+    pub(super) fn budget(&self) -> usize {
+        self.shared.options.limits.buffer_bytes.min(self.share.bytes() / 2)
+    }
+
     /// At how many bytes a stream's buffer is written out.
-    pub(super) fn chunk_bytes(&self, codec: crate::codec::Codec) -> usize {
-        let large = codec.chunk_bytes_max();
-        let budget = self.shared.options.limits.buffer_bytes;
+    pub(super) fn chunk_bytes(&self, format: Format) -> usize {
+        let large = format.chunk_bytes_max();
+        if large <= self.chunk_room { large } else { SMALL_CHUNK_BYTES }
+    }
+
+    /// Finds out how large chunks may be, now and then: events come too often for that.
+    pub(super) fn measure_chunks(&mut self) {
         // Two chunks for each: one that fills, one that is written.
-        if self.table.len() * 2 * large <= budget { large } else { SMALL_CHUNK_BYTES }
+        self.chunk_room = self.budget() / (2 * self.table.len().max(1));
     }
 
     /// A stream with nothing in it.
@@ -76,16 +59,16 @@ impl Session {
     /// buffer as well as what is queued.
     pub(super) fn write(&mut self, number: u32, cut: bool) {
         let chunk = {
-            let codec = self.table.at(number).codec;
-            self.chunk_bytes(codec)
+            let format = self.table.at(number).format;
+            self.chunk_bytes(format)
         };
         let bucket = self.table.at(number);
-        let (codec, member) = (bucket.codec, bucket.member);
+        let (format, member) = (bucket.format, bucket.member);
         let Some(segment) = &mut bucket.filling else { return };
         let Stage::Streaming(stream) = &mut segment.stage else { return };
         if cut {
             let before = stream.buffer.capacity();
-            let next = self.pool.take(chunk);
+            let next = self.share.memory().take(chunk);
             self.held = self.held + next.capacity() + stream.buffer.len() - before;
             stream.cut(next);
         }
@@ -115,6 +98,7 @@ impl Session {
         stream.file = Slot::Busy;
         let chunks = std::mem::take(&mut stream.queued);
         let id = segment.id;
+        let encoder = self.shared.encoder(format, member, segment.first);
         let path = self.staging_path(member);
         let shared = Arc::clone(&self.shared);
         let bytes = chunks.iter().map(bytes::Bytes::len).sum();
@@ -127,7 +111,7 @@ impl Session {
                     Err(permit) => {
                         let fs = shared.sink(member).fs();
                         let deadlines = shared.deadlines();
-                        Box::new(Staged::create(fs, path, codec, deadlines, permit).await?)
+                        Box::new(Staged::create(fs, path, encoder, deadlines, permit).await?)
                     }
                 };
                 for chunk in chunks {
@@ -146,13 +130,16 @@ impl Session {
     /// Starts to finish a rolled stream: the rest of its bytes, then its close.
     pub(super) fn close(&mut self, number: u32, id: u64) {
         let member = self.table.at(number).member;
-        let codec = self.table.at(number).codec;
+        let format = self.table.at(number).format;
         let path = self.staging_path(member);
         let Some(segment) = self.table.at(number).segment_mut(id) else { return };
         let Stage::Streaming(stream) = &mut segment.stage else { return };
         let mut stream = std::mem::take(stream);
         segment.stage = Stage::Closing;
+        let first = segment.first;
+        let encoder = self.shared.encoder(format, member, first);
         let held = stream.held();
+        self.closing += held;
         stream.cut(BytesMut::new());
         let shared = Arc::clone(&self.shared);
         self.jobs.push(Box::pin(async move {
@@ -165,7 +152,7 @@ impl Session {
                         let permit = Arc::clone(sink.finishing()).acquire_owned().await;
                         let permit = permit.expect("the semaphore is never closed");
                         let deadlines = shared.deadlines();
-                        Staged::create(sink.fs(), path, codec, deadlines, permit).await?
+                        Staged::create(sink.fs(), path, encoder, deadlines, permit).await?
                     }
                 };
                 for chunk in stream.queued {
@@ -198,7 +185,7 @@ impl Session {
         match stage {
             Stage::Streaming(mut stream) => {
                 self.held -= stream.held();
-                self.pool.give(std::mem::take(&mut stream.buffer));
+                self.share.memory().give(std::mem::take(&mut stream.buffer));
                 if let Slot::Idle(file) = stream.file {
                     let path = file.path().to_owned();
                     drop(file);
@@ -231,7 +218,7 @@ impl Session {
 
     /// Frees memory, if there is too little: least recently used buckets first.
     pub(super) fn evict(&mut self) {
-        let limit = self.shared.options.limits.buffer_bytes;
+        let limit = self.budget();
         if self.held <= limit {
             return;
         }
@@ -266,7 +253,7 @@ impl Session {
     }
 
     /// Writes a bucket's stream out and leaves it the smallest buffer.
-    fn write_small(&mut self, number: u32) {
+    pub(super) fn write_small(&mut self, number: u32) {
         if let Some(Segment { stage: Stage::Streaming(stream), .. }) =
             &mut self.table.at(number).filling
         {

@@ -26,7 +26,7 @@ struct Group {
 impl Group {
     fn new(seed: u64, paths: &[&str]) -> Group {
         let mut rig = Rig::with_seed(seed);
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             // Little memory: files are built from the log.
             rig.limits.buffer_bytes = 4 << 10;
         }

@@ -5,6 +5,7 @@
 mod audit;
 mod crashes;
 mod drain;
+mod formats;
 mod groups;
 mod layout;
 mod ledger;

@@ -109,6 +109,7 @@ impl Rig {
             archive: None,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
+            memory: Arc::default(),
             limits: self.limits,
         }
     }

@@ -1,11 +1,8 @@
 //! What stands in a file.
 
-use std::io::Read as _;
-
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use sdk_event::{BlockBuilder, Event, ProducerId};
-use sdk_files::codec::Codec;
 use sdk_files::layout::DeadReason;
 use sdk_files::serializer::Serializer;
 
@@ -14,7 +11,7 @@ fn write(serializer: Serializer, event: &Event) -> Vec<u8> {
     builder.push(event.timestamp_ms, event.headers.iter(), &event.body).unwrap();
     let block = builder.finish(sdk_event::Codec::None);
     let mut out = BytesMut::new();
-    serializer.write(&block.events().next().unwrap(), Some(DeadReason::TooDeep), &mut out);
+    serializer.write(&block.events().next().unwrap(), 77, Some(DeadReason::TooDeep), &mut out);
     out.to_vec()
 }
 
@@ -93,27 +90,5 @@ proptest! {
             None => from_base64(read["body_base64"].as_str().unwrap()),
         };
         prop_assert_eq!(found, body);
-    }
-
-    #[test]
-    fn chunks_of_a_codec_read_back_as_one(
-        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..2000), 1..4)
-    ) {
-        let whole = chunks.concat();
-        for codec in [Codec::None, Codec::Gzip(6), Codec::Zstd(3)] {
-            let mut stored = Vec::new();
-            for chunk in &chunks {
-                stored.extend_from_slice(&codec.encode(Bytes::from(chunk.clone())).unwrap());
-            }
-            let mut read = Vec::new();
-            match codec {
-                Codec::None => read = stored,
-                Codec::Gzip(_) => {
-                    flate2::read::MultiGzDecoder::new(stored.as_slice()).read_to_end(&mut read).unwrap();
-                }
-                Codec::Zstd(_) => read = zstd::decode_all(stored.as_slice()).unwrap(),
-            }
-            prop_assert_eq!(&read, &whole);
-        }
     }
 }
