@@ -59,11 +59,7 @@ impl Drop for Connection {
 }
 
 impl Mount {
-    pub(crate) fn new(
-        authority: &str,
-        options: HdfsOptions,
-        metrics: Metrics,
-    ) -> Mount {
+    pub(crate) fn new(authority: &str, options: HdfsOptions, metrics: Metrics) -> Mount {
         let outage =
             |part| Outage::new(authority, part, metrics.clone(), Arc::clone(&options.clock));
         Mount {
@@ -102,11 +98,7 @@ impl Mount {
     }
 
     /// Reads Hadoop's files, so that whoever has put them right need not restart anything.
-    fn configuration(
-        &self,
-        operation: &'static str,
-        path: &str,
-    ) -> Result<Configuration, FsError> {
+    fn configuration(&self, operation: &'static str, path: &str) -> Result<Configuration, FsError> {
         let configuration = Configuration::load(self.options.configuration.as_deref())
             .map_err(|error| FsError::new(FsErrorKind::Other, operation, path).caused_by(error))?;
         let name = self.authority.as_str();

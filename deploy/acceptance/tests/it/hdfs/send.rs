@@ -17,7 +17,10 @@ fn what_is_sent_comes_out_of_hdfs_byte_for_byte() {
     let words = ["--output", "json", "send", "--ack", "committed", "--timeout", "120s"];
     let answer = node.cli_with_input(&words, &lines).expect(0).json();
     assert_eq!(answer["acked_events"], 100_000);
-    assert!(hdfs.tree("/send/logs/default").concatenated() == lines, "the files are not what was sent");
+    assert!(
+        hdfs.tree("/send/logs/default").concatenated() == lines,
+        "the files are not what was sent"
+    );
     let audit = node.audit(true);
     assert_eq!(audit["balanced"], true, "{audit:#}");
     assert_eq!(audit["flows"][0]["in_files"], 100_000, "{audit:#}");
