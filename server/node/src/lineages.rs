@@ -494,9 +494,7 @@ impl Lineages {
     fn is_succeeded(&self, lineage: Lineage) -> bool {
         let held = self.lock();
         let mut later = held.range(lineage..).skip_while(|(it, _)| **it == lineage);
-        later
-            .next()
-            .is_some_and(|(it, _)| (it.flow, it.shard) == (lineage.flow, lineage.shard))
+        later.next().is_some_and(|(it, _)| (it.flow, it.shard) == (lineage.flow, lineage.shard))
     }
 
     /// Frees what the log has of lineages that have left the state when nobody held them: at the seal

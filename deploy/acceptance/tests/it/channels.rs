@@ -87,6 +87,8 @@ fn a_stuck_sink_stops_its_own_channel_only_until_the_limit() {
 /// Records of puts in the log.
 fn log_puts(node: &Node) -> f64 {
     let (_, text) = node.get("/metrics");
-    let put = |line: &&str| line.starts_with("collector_log_put_records_total{") && line.contains("\"put\"");
+    let put = |line: &&str| {
+        line.starts_with("collector_log_put_records_total{") && line.contains("\"put\"")
+    };
     text.lines().filter(put).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }

@@ -33,8 +33,11 @@ pub(crate) async fn connect(node: &Node) -> IngestClient<Connection> {
 }
 
 async fn open(client: &mut IngestClient<Connection>, producer: u8) -> (Code, u64) {
-    let request =
-        OpenSessionRequest { producer: vec![producer; 16].into(), generation: 1, ..Default::default() };
+    let request = OpenSessionRequest {
+        producer: vec![producer; 16].into(),
+        generation: 1,
+        ..Default::default()
+    };
     let answer = client.open_session(request).await.expect("an answer").into_inner();
     (answer.code(), answer.retry_after_ms)
 }
@@ -85,7 +88,11 @@ async fn an_event_above_a_limit_is_refused_with_the_limit_and_hurts_no_other() {
         let pair = |number| (format!("{number:0key$}"), "v".repeat(value));
         (0..count).map(pair).collect()
     };
-    let event = |body: usize, headers| PlainEvent { body: vec![b'x'; body].into(), headers, ..PlainEvent::default() };
+    let event = |body: usize, headers| PlainEvent {
+        body: vec![b'x'; body].into(),
+        headers,
+        ..PlainEvent::default()
+    };
     for (event, limit) in [
         (event((1 << 20) + 1, BTreeMap::new()), "1048576"),
         (event(1, headers(65, 4, 1)), "64"),
@@ -148,7 +155,8 @@ async fn one_connection_too_many_is_closed_at_once() {
 async fn a_stream_too_many_waits_for_one_to_end() {
     let node = node_with("streams_per_connection = 2");
     let mut client = connect(&node).await;
-    let mut streams = vec![Stream::bound(&mut client, 1).await, Stream::bound(&mut client, 2).await];
+    let mut streams =
+        vec![Stream::bound(&mut client, 1).await, Stream::bound(&mut client, 2).await];
     // The client library holds the call back: the node has told it the limit.
     let third = tokio::time::timeout(Duration::from_millis(500), open(&mut client, 3)).await;
     assert!(third.is_err(), "{third:?}");
@@ -164,7 +172,10 @@ async fn an_idle_stream_ends_with_the_reason() {
     let mut stream = Stream::bound(&mut client, 1).await;
     let status = tokio::time::timeout(Duration::from_secs(10), stream.answer()).await;
     let status = status.expect("it ends").expect_err("with a status");
-    assert_eq!((status.code(), status.message()), (tonic::Code::DeadlineExceeded, "the stream was idle"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::DeadlineExceeded, "the stream was idle")
+    );
 }
 
 #[tokio::test]
@@ -214,21 +225,30 @@ roll_interval = "1s"
 "#
         )
     };
-    let options = NodeOptions { config: Some(config("%{a}/%{b}/%{c}/%{d}/%{e}")), ..NodeOptions::default() };
+    let options =
+        NodeOptions { config: Some(config("%{a}/%{b}/%{c}/%{d}/%{e}")), ..NodeOptions::default() };
     let mut node = Node::new(options);
     node.start();
     let long = |length: usize| -> Vec<String> {
         let value = |key| format!("{key}={}", "v".repeat(length));
-        ["a", "b", "c", "d", "e"].iter().flat_map(|key| ["--header".to_owned(), value(key)]).collect()
+        ["a", "b", "c", "d", "e"]
+            .iter()
+            .flat_map(|key| ["--header".to_owned(), value(key)])
+            .collect()
     };
-    for (length, body) in [(250, "too long a path\n"), (256, "too long a component\n"), (20, "well\n")] {
+    for (length, body) in
+        [(250, "too long a path\n"), (256, "too long a component\n"), (20, "well\n")]
+    {
         let headers = long(length);
         let mut arguments = vec!["send"];
         arguments.extend(headers.iter().map(String::as_str));
         node.cli_with_input(&arguments, body.as_bytes()).expect(0);
     }
     let audit = node.drained(Duration::from_secs(60));
-    assert_eq!((&audit["flows"][0]["in_files"], &audit["flows"][0]["dead_lettered"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&audit["flows"][0]["in_files"], &audit["flows"][0]["dead_lettered"]),
+        (&1.into(), &2.into())
+    );
     let letters = node.cli(&["--output", "json", "dead-letters", "list"]).expect(0).json();
     let mut said = String::new();
     for file in letters["files"].as_array().expect("files") {
@@ -260,7 +280,8 @@ roll_interval = "1s"
 new_directories_per_minute = 60
 max_open_files = 8
 "#;
-    let mut node = Node::new(NodeOptions { config: Some(config.to_owned()), ..NodeOptions::default() });
+    let mut node =
+        Node::new(NodeOptions { config: Some(config.to_owned()), ..NodeOptions::default() });
     node.start();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

@@ -29,7 +29,8 @@ roll_interval = "1s"
 
 fn one_shard() -> Node {
     let quick = quick_roll();
-    let config = format!("[flow.default]\nshards = 1\n{}", quick.config.clone().unwrap_or_default());
+    let config =
+        format!("[flow.default]\nshards = 1\n{}", quick.config.clone().unwrap_or_default());
     Node::new(NodeOptions { config: Some(config), ..quick })
 }
 
@@ -46,9 +47,9 @@ fn a_bucket_whose_directory_cannot_be_made_is_resolved_when_it_can() {
     node.cli_with_input(&["send", "--header", "app=ok"], &seq(10)).expect(0);
     let bucket = eventually("the bucket is set aside", SOON, || {
         let buckets = node.cli(&["--output", "json", "buckets"]).json();
-        let found = buckets["buckets"].as_array().and_then(|all| {
-            all.iter().find(|it| it["state"] == "quarantined").cloned()
-        });
+        let found = buckets["buckets"]
+            .as_array()
+            .and_then(|all| all.iter().find(|it| it["state"] == "quarantined").cloned());
         found.ok_or(buckets)
     });
     wait_for("status says so", SOON, || {
@@ -87,7 +88,11 @@ fn a_root_without_its_marker_is_adopted() {
         let said = status.code() == 1 && status.stdout.contains("marker");
         if said { Ok(()) } else { Err(status) }
     });
-    assert_eq!(Tree::read(&node.files()).lines(), 100, "nothing goes where nobody knows what it is");
+    assert_eq!(
+        Tree::read(&node.files()).lines(),
+        100,
+        "nothing goes where nobody knows what it is"
+    );
     node.cli(&["sinks", "adopt-root", "default", "files"]).expect(0);
     let audit = node.drained(SOON);
     assert_eq!(audit["flows"][0]["in_files"], 300, "{audit:#}");
@@ -121,7 +126,8 @@ fn a_lineage_that_is_given_up_is_lost_and_said_to_be() {
     node.cli_with_input(&["send"], &seq(50)).expect(0);
     let only_said = node.cli(&["lineages", "abandon", &first]).expect(1);
     assert!(only_said.stdout.contains("--yes"), "{only_said:?}");
-    let given_up = node.cli(&["--output", "json", "lineages", "abandon", &first, "--yes"]).expect(0);
+    let given_up =
+        node.cli(&["--output", "json", "lineages", "abandon", &first, "--yes"]).expect(0);
     assert!(given_up.json()["lost_events"].as_u64() >= Some(500), "{given_up:?}");
     let told = waiting.wait_with_output().expect("wait for the producer");
     let said = String::from_utf8_lossy(&told.stderr).into_owned();
@@ -130,7 +136,10 @@ fn a_lineage_that_is_given_up_is_lost_and_said_to_be() {
     std::fs::remove_file(&blocker).expect("remove");
     let audit = node.drained(SOON);
     let row = &audit["flows"][0];
-    assert_eq!((&row["stored"], &row["lost"], &row["in_files"]), (&550.into(), &500.into(), &50.into()));
+    assert_eq!(
+        (&row["stored"], &row["lost"], &row["in_files"]),
+        (&550.into(), &500.into(), &50.into())
+    );
     assert_eq!(Tree::read(&node.files()).concatenated(), seq(50));
     let gone = node.cli(&["lineages", "abandon", &first, "--yes"]).expect(1);
     assert!(gone.stderr.contains("no such lineage"), "{gone:?}");
@@ -145,7 +154,8 @@ fn stored(node: &Node) -> u64 {
 fn lineage_of(node: &Node) -> String {
     let data = node.data_dir().display().to_string();
     let dump = node.cli(&["wal", "dump", "--data-dir", &data]).expect(0);
-    let records = dump.stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let records =
+        dump.stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let put = records.into_iter().find(|record| record["kind"] == "put").expect("a put");
     put["lineage"].as_str().expect("a lineage").to_owned()
 }

@@ -69,7 +69,8 @@ async fn a_producer_is_known_after_a_restart_with_everything_delivered() {
 #[test]
 fn what_is_delivered_leaves_the_log_also_across_restarts() {
     let mut node = Node::new(small_log());
-    let lines: Vec<u8> = (0..3_000).flat_map(|_| [vec![b'x'; 1_000], vec![b'\n']].concat()).collect();
+    let lines: Vec<u8> =
+        (0..3_000).flat_map(|_| [vec![b'x'; 1_000], vec![b'\n']].concat()).collect();
     for _ in 0..4 {
         node.start();
         node.cli_with_input(&["send"], &lines).expect(0);

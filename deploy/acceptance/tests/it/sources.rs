@@ -51,7 +51,8 @@ fn a_source_that_is_applied_starts_and_one_that_is_removed_stops() {
         log.display()
     );
     let arrived = |count: u32| {
-        let expected: Vec<u8> = (0..count).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+        let expected: Vec<u8> =
+            (0..count).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
         eventually("the lines arrive", SOON, || {
             let found = Tree::read(&files).concatenated();
             if found == expected { Ok(()) } else { Err(found.len()) }

@@ -55,7 +55,8 @@ impl RaiseFloor {
         };
         if context.sealed_end == Some(to) {
             // Files above the floor were booked when they were committed, and what is announced will be.
-            let waiting = ledger.buckets.values().fold(0, |sum: u64, it| sum.saturating_add(it.waiting()));
+            let waiting =
+                ledger.buckets.values().fold(0, |sum: u64, it| sum.saturating_add(it.waiting()));
             let booked = ledger.book.ended().saturating_add(ended).saturating_add(waiting);
             left = left.min(stored.saturating_sub(booked));
         }

@@ -42,8 +42,9 @@ async fn node(folder: &std::path::Path) -> Node {
 }
 
 async fn send(node: &Node, events: usize) {
-    let mut client =
-        IngestClient::connect(format!("http://{}", node.addresses().ingest)).await.expect("connect");
+    let mut client = IngestClient::connect(format!("http://{}", node.addresses().ingest))
+        .await
+        .expect("connect");
     let event = v1::PlainEvent { body: "event".into(), ..v1::PlainEvent::default() };
     let request = v1::SendRequest { events: vec![event; events], ..v1::SendRequest::default() };
     client.send(request).await.expect("stored");
