@@ -141,6 +141,9 @@ const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Beyond so many unfinished files nothing more is read.
 const UNFINISHED_MAX: usize = 8192;
 
+/// How long a sink that was never tried may take to clean up.
+const UNTRIED: Duration = Duration::from_secs(5);
+
 /// Pause before the roots of former sinks are cleaned again.
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -358,13 +361,14 @@ impl Session {
     // By `&mut`: a shared borrow held across an await would ask the jobs to be `Sync`.
     async fn clean_up(&mut self) {
         for (index, member) in self.members.iter().enumerate() {
-            if !self.is_up(index) {
+            // One that was not tried yet may have what an earlier token left.
+            if member.settled && !self.is_up(index) {
                 continue;
             }
             let root = member.sink.layout().root();
             let names = &self.shared.options.names;
             let staging = names.lineage_staging(root, member.sink.number());
-            let limit = self.shared.deadlines().close;
+            let limit = if member.settled { self.shared.deadlines().close } else { UNTRIED };
             // Litter, if it fails: no token of this lineage will ever be granted again.
             let _ = tokio::time::timeout(limit, member.sink.fs().delete(&staging)).await;
         }
