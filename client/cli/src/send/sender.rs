@@ -55,6 +55,8 @@ struct Counts {
     level: Option<Level>,
     failed: u64,
     unknown: u64,
+    /// A node has answered, and does not want them.
+    rejected: bool,
     first: Option<(u64, String)>,
 }
 
@@ -121,7 +123,9 @@ impl Sender {
         drop(self.waiting);
         let settled = self.settled.await?;
         // What was never sent says nothing about the nodes.
-        let unreachable = settled.failed > 0 && self.producer.metrics().connections == 0;
+        let unreachable = settled.failed > 0
+            && !settled.rejected
+            && self.producer.metrics().connections == 0;
         let counts = settled.and(self.refused);
         drop(self.producer.close().await);
         let (first_failed, error) = counts.first.unzip();
@@ -155,6 +159,7 @@ async fn settle(
                 if !concerns_one_block(&error) {
                     hopeless.store(true, Ordering::Relaxed);
                 }
+                counts.rejected |= matches!(error, DeliveryError::Rejected { .. });
                 counts.fail(number, &error.to_string(), !error.is_certain());
             }
         }
