@@ -21,11 +21,18 @@ pub(crate) const SUITES: &[Suite] = &[
             "--workspace",
             "--exclude",
             "deploy-acceptance",
+            "--exclude",
+            "server-sim",
             "--lib",
             "--bins",
             "--tests",
         ],
         full: &[("COLLECTOR_SEEDS", "20000"), ("COLLECTOR_MUTATIONS", "10000000")],
+    },
+    Suite {
+        name: "sim",
+        cargo: &["test", "--release", "-p", "server-sim"],
+        full: &[("COLLECTOR_SEEDS", "100000")],
     },
     Suite { name: "docs", cargo: &["test", "--release", "--workspace", "--doc"], full: &[] },
     Suite {
