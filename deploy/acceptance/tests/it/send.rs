@@ -47,14 +47,16 @@ fn a_hundred_thousand_lines_come_out_byte_for_byte() {
 fn a_clean_stop_leaves_nothing_open_and_a_restart_goes_on() {
     let mut node = Node::new(quick_roll());
     node.start();
+    // The sink is at work once something of it is final.
+    node.cli_with_input(&["send", "--ack", "committed"], &seq(1)).expect(0);
     node.cli_with_input(&["send"], &seq(1_000)).expect(0);
     node.stop().expect(0);
     let before = Tree::read(&node.files());
-    assert_eq!(before.lines(), 1_000, "SIGTERM rolls what is open");
+    assert_eq!(before.lines(), 1_001, "SIGTERM rolls what is open");
     node.start();
     node.cli_with_input(&["send"], &seq(1_000)).expect(0);
     node.drained(DRAINED_WITHIN);
     let after = Tree::read(&node.files());
     before.still_in(&after);
-    assert_eq!(after.lines(), 2_000);
+    assert_eq!(after.lines(), 2_001);
 }
