@@ -123,9 +123,8 @@ impl Sender {
         drop(self.waiting);
         let settled = self.settled.await?;
         // What was never sent says nothing about the nodes.
-        let unreachable = settled.failed > 0
-            && !settled.rejected
-            && self.producer.metrics().connections == 0;
+        let unreachable =
+            settled.failed > 0 && !settled.rejected && self.producer.metrics().connections == 0;
         let counts = settled.and(self.refused);
         drop(self.producer.close().await);
         let (first_failed, error) = counts.first.unzip();
