@@ -113,9 +113,9 @@ impl Bench {
                 paced.push(Row { name: system.name(), of: at_rate });
             }
         }
-        table::speeds("At full speed (closed loop)", &full);
+        table::speeds("At full speed (closed loop)", table::GOAL, &full);
         let rate = self.rate.context("no round, no rate: choose one by --rate")?;
-        table::speeds(&format!("At {rate} events/s (open loop)"), &paced);
+        table::speeds(&format!("At {rate} events/s (open loop)"), "", &paced);
         let restarts = self.each("start with a backlog", |bench, system| {
             measure::restart(system, bench.arguments.backlog)
         })?;
