@@ -82,7 +82,8 @@ fn chosen(options: &Options) -> Result<Vec<&'static Suite>> {
         return Ok(suites);
     }
     let suites = options.only.as_deref().map(by_name).unwrap_or_default();
-    Ok(if suites.is_empty() { SUITES.iter().collect() } else { suites })
+    let normal = || SUITES.iter().filter(|suite| !suite.named || options.full.is_some()).collect();
+    Ok(if suites.is_empty() { normal() } else { suites })
 }
 
 fn one(suite: &Suite, options: &Options, skips: &Path) -> Result<bool> {
