@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["client-agent", "client-cli", "server-cluster"],
     &["server-raft", "server-ingest", "server-hdfs"],
     &["server-node"],
+    &["server-sim"],
     &["loadtest"],
     &["deploy-xtask", "deploy-acceptance"],
 ];
