@@ -27,11 +27,14 @@ struct Ca {
 impl Ca {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.distinguished_name.push(DnType::CommonName, "acceptance CA");
+        let folder = tempfile::tempdir().expect("a folder");
+        // Each has a name of its own: by it an issuer is looked up.
+        let name = format!("acceptance CA {}", folder.path().display());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a CA");
-        let ca = Self { issuer, folder: tempfile::tempdir().expect("a folder") };
+        let ca = Self { issuer, folder };
         ca.file("ca.pem", &ca.issuer.pem());
         ca
     }
