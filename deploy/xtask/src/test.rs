@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything, on a machine that has only Rust and a C compiler.
+//! `cargo xtask test`: every suite that is not to be named, on a machine that has only Rust and a C compiler.
 
 use crate::command::{cargo, passes, say};
 use crate::suite::{SUITES, Suite, root, target};

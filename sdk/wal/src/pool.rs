@@ -89,7 +89,7 @@ impl Pool {
         state.fewest = state.fewest.min(state.spares.len());
         let all = if scarce { above_min } else { state.superfluous.min(above_min) };
         for _ in 0..all.min(REMOVED_MAX) {
-            // The one that was freed first: the others may still be in the page cache.
+            // The one that was freed first: the last ones are used again first.
             let spare = state.spares.remove(0);
             state.superfluous = state.superfluous.saturating_sub(1);
             core.options.storage.remove(&core.path(FileName::Spare(spare)))?;

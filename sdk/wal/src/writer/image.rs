@@ -50,7 +50,7 @@ impl<'a> Image<'a> {
                 }
             }
         }
-        // Whole blocks: the rest of a page would have to be read before part of it is written.
+        // Whole blocks: a direct write takes nothing else.
         let bytes = blocks((small.len() + large_bytes) as u64);
         small.resize(bytes as usize - large_bytes, 0);
         let directory = Directory { segment: segment.number, at, data_at: data_at as u32, entries };
