@@ -99,7 +99,7 @@ impl Codec {
     /// of a MiB cost half as much again).
     pub fn chunk_bytes_max(self) -> usize {
         match self {
-            Codec::Zstd(_) => 512 << 10,
+            Codec::None | Codec::Zstd(_) => 512 << 10,
             _ => 256 << 10,
         }
     }

@@ -57,6 +57,11 @@ impl Format {
         }
     }
 
+    /// Whether a chunk is stored as it is.
+    pub(crate) fn is_plain(self) -> bool {
+        self == Format::Stream(Codec::None)
+    }
+
     /// How many bytes of events make a good chunk, which in a container is a block.
     pub fn chunk_bytes_max(self) -> usize {
         match self {
@@ -84,7 +89,7 @@ impl Encoder {
 
     /// Whether a chunk is stored as it is.
     pub fn is_plain(&self) -> bool {
-        self.format == Format::Stream(Codec::None)
+        self.format.is_plain()
     }
 
     /// What is stored for a chunk of whole events, with all that the file begins with before the

@@ -9,6 +9,7 @@ use sdk_config::ledger::{Attempt, BucketKey, Span};
 
 use super::spans::{Recorded, Spans};
 use crate::format::Format;
+use crate::fs::BLOCK_BYTES;
 use crate::roll::Fill;
 use crate::serializer::Serializer;
 use crate::staged::{Closed, Staged};
@@ -108,6 +109,8 @@ pub(crate) enum Stage {
 pub(crate) struct Stream {
     pub(crate) buffer: BytesMut,
     pub(crate) queued: VecDeque<Bytes>,
+    /// Bytes that were ever queued.
+    pub(crate) cut_bytes: u64,
     pub(crate) file: Slot,
 }
 
@@ -132,7 +135,24 @@ impl Stream {
     /// Moves what is in the buffer behind what is queued.
     pub(crate) fn cut(&mut self, next: BytesMut) {
         let full = std::mem::replace(&mut self.buffer, next);
+        self.queue(full);
+    }
+
+    /// The same of a stream that is stored as it is, but for the bytes at the end that do not fill a
+    /// block of the file: these begin `next`, so that whole blocks are written.
+    pub(crate) fn cut_blocks(&mut self, mut next: BytesMut) {
+        let end = self.cut_bytes + self.buffer.len() as u64;
+        let over = usize::try_from(end % BLOCK_BYTES as u64).expect("less than a block");
+        let whole = self.buffer.len().saturating_sub(over);
+        next.extend_from_slice(&self.buffer[whole..]);
+        let mut full = std::mem::replace(&mut self.buffer, next);
+        full.truncate(whole);
+        self.queue(full);
+    }
+
+    fn queue(&mut self, full: BytesMut) {
         if !full.is_empty() {
+            self.cut_bytes += full.len() as u64;
             self.queued.push_back(full.freeze());
         }
     }

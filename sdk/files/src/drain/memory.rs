@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
+
+use crate::fs::BLOCK_BYTES;
 
 /// What all drains of a process hold in memory for files that are not written yet, and buffers to be
 /// used again: fresh ones cost a page fault every 4 KiB.
@@ -37,11 +39,19 @@ impl DrainMemory {
         DrainMemory { bytes, busy: AtomicUsize::new(0), free: Mutex::default() }
     }
 
+    /// An empty buffer with room for so many bytes. It begins on a block, so that a local file takes
+    /// them from where they are.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
-        match self.free().pop() {
-            Some(buffer) if buffer.capacity() >= bytes => buffer,
-            _ => BytesMut::with_capacity(bytes),
+        let mut buffer = match self.free().pop() {
+            Some(buffer) if buffer.capacity() >= bytes + BLOCK_BYTES => buffer,
+            _ => BytesMut::with_capacity(bytes + BLOCK_BYTES),
+        };
+        let before = buffer.as_ptr().align_offset(BLOCK_BYTES);
+        if before < buffer.capacity() {
+            buffer.resize(before, 0);
+            buffer.advance(before);
         }
+        buffer
     }
 
     pub(crate) fn give(&self, mut buffer: BytesMut) {

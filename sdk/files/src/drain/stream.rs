@@ -67,10 +67,14 @@ impl Session {
         let Some(segment) = &mut bucket.filling else { return };
         let Stage::Streaming(stream) = &mut segment.stage else { return };
         if cut {
-            let before = stream.buffer.capacity();
+            let before = stream.held();
             let next = self.share.memory().take(chunk);
-            self.held = self.held + next.capacity() + stream.buffer.len() - before;
-            stream.cut(next);
+            if format.is_plain() {
+                stream.cut_blocks(next)
+            } else {
+                stream.cut(next)
+            }
+            self.held = self.held + stream.held() - before;
         }
         if stream.queued.is_empty()
             || !matches!(self.members[member].state, super::session::MemberState::Up)

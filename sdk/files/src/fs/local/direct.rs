@@ -4,9 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
 
-/// Direct writes begin and end on a multiple of this, in the file and in memory. Devices ask for 512
-/// or 4,096.
-pub(super) const BLOCK: usize = 4096;
+use crate::fs::BLOCK_BYTES as BLOCK;
 
 /// What one write takes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -36,19 +34,26 @@ impl Direct {
     /// Appends whole blocks to the file and lets the rest wait. `false`: the file system does not take
     /// direct writes after all, or cut one within a block; everything not yet in the file waits, and
     /// is to go through the page cache.
-    pub(super) fn append(&mut self, mut file: &File, mut bytes: &[u8]) -> std::io::Result<bool> {
+    pub(super) fn append(&mut self, file: &File, mut bytes: &[u8]) -> std::io::Result<bool> {
+        if self.waiting.is_empty() && bytes.as_ptr().align_offset(BLOCK) == 0 {
+            // Of whole blocks on a block: no copy.
+            while bytes.len() >= BLOCK {
+                let whole = bytes.len() / BLOCK * BLOCK;
+                let written = write(file, &bytes[..whole])?;
+                bytes = &bytes[written..];
+                if written != whole {
+                    self.waiting.extend_from_slice(bytes);
+                    return Ok(false);
+                }
+            }
+        }
         PIECE.with_borrow_mut(|piece| {
             while self.waiting.len() + bytes.len() >= BLOCK {
                 let from_bytes = (PIECE_BYTES - self.waiting.len()).min(bytes.len());
                 let whole = (self.waiting.len() + from_bytes) / BLOCK * BLOCK;
                 let (head, rest) = bytes.split_at(whole - self.waiting.len());
                 let full = piece.fill(&self.waiting, head);
-                let written = match file.write(full) {
-                    Ok(written) => written,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                    Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => 0,
-                    Err(error) => return Err(error),
-                };
+                let written = write(file, full)?;
                 if written == full.len() {
                     self.waiting.clear();
                     bytes = rest;
@@ -61,6 +66,17 @@ impl Direct {
             self.waiting.extend_from_slice(bytes);
             Ok(true)
         })
+    }
+}
+
+/// How much of `blocks` the file took: none where it takes no direct writes.
+fn write(mut file: &File, blocks: &[u8]) -> std::io::Result<usize> {
+    loop {
+        match file.write(blocks) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Ok(0),
+            result => return result,
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use rustix::fs::{Advice, OFlags};
 
 use super::LocalDisk;
-use super::direct::{BLOCK, Direct};
-use crate::fs::{FileWriter, FsError, FsErrorKind};
+use super::direct::Direct;
+use crate::fs::{BLOCK_BYTES as BLOCK, FileWriter, FsError, FsErrorKind};
 
 pub(super) struct LocalWriter {
     disk: LocalDisk,
