@@ -11,7 +11,8 @@ use futures::Stream;
 use sdk_flow::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
@@ -23,39 +24,51 @@ use crate::server::{Protocols, ServerTls};
 
 /// Pause after the system refused to accept, which is when it has no file handle left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Handshakes at once; further connections wait in the listener's queue.
-const HANDSHAKES_MAX: usize = 1_024;
 /// Connections that wait for the server.
 const ARRIVED_MAX: usize = 64;
+/// Who connects and says nothing for so long is not waited for.
+const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
 
 /// A connection whose requests know who sent them: among their extensions is an `Option<Arc<Peer>>`.
 #[derive(Debug)]
-pub struct Arrived(Connection);
+pub struct Arrived {
+    connection: Connection,
+    /// Runs until the first bytes are there.
+    silence: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
 
-/// The connections of `listener`, until `tasks` stop. One that fails ends nothing.
+/// The connections of `listener`, until `tasks` stop, at most `connections_max` at once: one more is
+/// closed as soon as it is there. One that fails ends nothing.
 pub fn incoming(
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
     protocols: Protocols,
+    connections_max: usize,
     tasks: &Tasks,
 ) -> impl Stream<Item = io::Result<Arrived>> + Send + 'static {
     let (arrived, stream) = mpsc::channel(ARRIVED_MAX);
     let of_handshakes = tasks.clone();
     tasks.start("acceptor", move |stop| async move {
-        let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        while let Some(Some((stream, peer))) = stop.run_until_cancelled(accept(&listener)).await {
+        let room = Arc::new(Semaphore::new(connections_max));
+        while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                debug!(%peer, "connection refused, there are as many as may be");
+                continue;
+            };
             let Some(tls) = tls.clone() else {
-                if arrived.send(Ok(Arrived(Connection::plain(stream)))).await.is_err() {
+                let connection = Arrived::new(Connection::plain(stream), place);
+                if arrived.send(Ok(connection)).await.is_err() {
                     return;
                 }
                 continue;
             };
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let arrived = arrived.clone();
             of_handshakes.start("TLS handshake", move |stop: CancellationToken| async move {
-                let _permit = permit;
                 match stop.run_until_cancelled(tls.accept(stream, protocols)).await {
-                    Some(Ok(connection)) => drop(arrived.send(Ok(Arrived(connection))).await),
+                    Some(Ok(connection)) => {
+                        drop(arrived.send(Ok(Arrived::new(connection, place))).await);
+                    }
                     Some(Err(error)) => debug!(%peer, %error, "connection refused"),
                     None => {}
                 }
@@ -65,8 +78,8 @@ pub fn incoming(
     ReceiverStream::new(stream)
 }
 
-/// The next connection. `None` if this one came to nothing at once.
-async fn accept(listener: &TcpListener) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (tokio::net::TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -75,7 +88,7 @@ async fn accept(listener: &TcpListener) -> Option<(tokio::net::TcpStream, Socket
                     debug!(%peer, %error, "connection lost before it was used");
                     continue;
                 }
-                return Some((stream, peer));
+                return (stream, peer);
             }
             Err(error) => {
                 warn!(%error, "no connection can be accepted, will retry");
@@ -85,11 +98,18 @@ async fn accept(listener: &TcpListener) -> Option<(tokio::net::TcpStream, Socket
     }
 }
 
+impl Arrived {
+    fn new(connection: Connection, place: OwnedSemaphorePermit) -> Arrived {
+        let silence = Some(Box::pin(tokio::time::sleep(FIRST_BYTES_MAX)));
+        Arrived { connection, silence, _place: place }
+    }
+}
+
 impl Connected for Arrived {
     type ConnectInfo = Option<Arc<Peer>>;
 
     fn connect_info(&self) -> Option<Arc<Peer>> {
-        self.0.peer().cloned()
+        self.connection.peer().cloned()
     }
 }
 
@@ -99,7 +119,13 @@ impl AsyncRead for Arrived {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let read = Pin::new(&mut self.connection).poll_read(cx, buf);
+        let Some(silence) = &mut self.silence else { return read };
+        if read.is_ready() {
+            self.silence = None;
+            return read;
+        }
+        silence.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -109,14 +135,14 @@ impl AsyncWrite for Arrived {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.connection).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.connection).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }

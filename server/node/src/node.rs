@@ -32,6 +32,10 @@ use tracing::{info, warn};
 
 /// How long what is left may take after everything was told to stop.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
+/// Who asks the admin port is few; one connection more is closed at once.
+const ADMIN_CONNECTIONS_MAX: usize = 1_024;
+/// An HTTP/2 connection of the admin port whose peer is gone is found out so.
+const ADMIN_KEEPALIVE: Duration = Duration::from_secs(60);
 /// The node raises its soft limit of open files to this, as far as it may.
 const OPEN_FILES: u64 = 65_536;
 
@@ -385,10 +389,12 @@ fn serve_admin(
         .reset_fallback()
         .merge(pages(Arc::clone(figures) as Arc<dyn crate::http::Faces>))
         .layer(axum::middleware::from_fn_with_state(gate.clone(), guard));
-    let incoming = incoming(listener, gate.tls(Port::Admin), Protocols::Both, tasks);
+    let tls = gate.tls(Port::Admin);
+    let incoming = incoming(listener, tls, Protocols::Both, ADMIN_CONNECTIONS_MAX, tasks);
     tasks.start("admin", |stop| async move {
         tonic::transport::Server::builder()
             .accept_http1(true)
+            .http2_keepalive_interval(Some(ADMIN_KEEPALIVE))
             .add_routes(tonic::service::Routes::from(router))
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
             .await

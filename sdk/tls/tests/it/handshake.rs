@@ -8,7 +8,9 @@ use sdk_config::{ClientCertificate, TlsSettings};
 use sdk_flow::Tasks;
 use sdk_tls::{Client, ClientFiles, Link, Peer, Protocols, ServerTls, incoming};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::StreamExt as _;
 use tonic::body::Body;
 use tonic::transport::{Endpoint, Server};
 use tower::{Service as _, ServiceExt as _};
@@ -69,7 +71,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let tasks = Tasks::new();
-        let incoming = incoming(listener, Some(Arc::clone(&tls)), Protocols::Both, &tasks);
+        let incoming = incoming(listener, Some(Arc::clone(&tls)), Protocols::Both, 16, &tasks);
         tasks.start("server", |_| {
             Server::builder().accept_http1(true).add_service(Names).serve_with_incoming(incoming)
         });
@@ -225,7 +227,7 @@ async fn a_port_without_tls_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let tasks = Tasks::new();
-    let plain = incoming(listener, None, Protocols::Both, &tasks);
+    let plain = incoming(listener, None, Protocols::Both, 16, &tasks);
     tasks.start("server", |_| {
         Server::builder().accept_http1(true).add_service(Names).serve_with_incoming(plain)
     });
@@ -238,4 +240,40 @@ async fn a_port_without_tls_is_named() {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
     assert_eq!(call(client.connect(&endpoint).await.unwrap()).await, "nobody");
     tasks.shutdown().cancel();
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    let mut arriving = Box::pin(incoming(listener, None, Protocols::Both, 1, &tasks));
+    let _first = TcpStream::connect(address).await.unwrap();
+    let held = arriving.next().await.unwrap().unwrap();
+    let mut second = TcpStream::connect(address).await.unwrap();
+    assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
+    drop(held);
+    let _third = TcpStream::connect(address).await.unwrap();
+    arriving.next().await.unwrap().unwrap();
+    tasks.shutdown().cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    let mut arriving = Box::pin(incoming(listener, None, Protocols::Both, 1, &tasks));
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut held = arriving.next().await.unwrap().unwrap();
+    let error = held.read(&mut [0]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    tasks.shutdown().cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let served = Served::with(None).await;
+    let mut silent = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
 }
