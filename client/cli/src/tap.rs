@@ -10,6 +10,7 @@ pub(crate) async fn run(global: &Global, arguments: &TapArguments) -> Result<Ver
     let mut node = admin::connect(global).await?;
     let request = TapRequest { flow: arguments.flow.clone(), limit: arguments.limit };
     let mut events = node.tap(request).await.map_err(admin::refusal)?.into_inner();
+    let mut seen = 0;
     loop {
         let next = tokio::select! {
             next = events.message() => next.map_err(admin::refusal)?,
@@ -23,6 +24,10 @@ pub(crate) async fn run(global: &Global, arguments: &TapArguments) -> Result<Ver
             json(&event)?;
         } else {
             line(&readable(&event));
+        }
+        seen += 1;
+        if seen == arguments.limit {
+            return Ok(Verdict::Well);
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Events that wait for a slow caller; beyond it they are passed over.
@@ -28,8 +29,9 @@ pub(crate) type Tap = Pin<Box<dyn Stream<Item = Result<v1::TapEvent, Status>> + 
 type Sent = (v1::TapEvent, OwnedSemaphorePermit);
 
 impl AdminService {
-    /// Every event of the flow that is stored from now on, from its first channel. Never slows the
-    /// flow: what the caller cannot follow is skipped and counted.
+    /// Every event of the flow that is stored from now on, from its first channel, until there are
+    /// `limit` of them or the flow gets another version. Never slows the flow: what the caller cannot
+    /// follow is skipped and counted.
     pub(super) fn tap_flow(&self, flow: &str, limit: u64) -> Result<Tap, Status> {
         let flow = self.flows.named(flow).map_err(Status::not_found)?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
@@ -39,6 +41,7 @@ impl AdminService {
             skipped: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             limit,
+            done: CancellationToken::new(),
         });
         let mut any = false;
         for (lineage, held) in self.lineages.all() {
@@ -65,6 +68,8 @@ struct Tapped {
     skipped: AtomicU64,
     sent: AtomicU64,
     limit: u64,
+    /// The caller has all it asked for.
+    done: CancellationToken,
 }
 
 async fn follow(lineage: Lineage, held: HeldLineage, tapped: Arc<Tapped>) {
@@ -74,6 +79,7 @@ async fn follow(lineage: Lineage, held: HeldLineage, tapped: Arc<Tapped>) {
     loop {
         let batch = tokio::select! {
             () = tapped.sender.closed() => return,
+            () = tapped.done.cancelled() => return,
             batch = reader.next(BATCH_BYTES) => batch,
         };
         match batch {
@@ -110,7 +116,8 @@ impl Tapped {
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
             return skip();
         };
-        if self.limit > 0 && self.sent.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.limit > 0 && number > self.limit {
             return Err(Done);
         }
         let header = |(key, value): (&str, &str)| v1::TapHeader {
@@ -127,6 +134,9 @@ impl Tapped {
             skipped: self.skipped.swap(0, Ordering::Relaxed),
         };
         permit.send((event, room));
+        if number == self.limit {
+            self.done.cancel();
+        }
         Ok(())
     }
 }
