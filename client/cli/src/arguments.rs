@@ -156,7 +156,8 @@ pub(crate) struct SendArguments {
     /// received, local, replicated or committed [default: the flow's own]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) ack: Option<sdk_event::Level>,
-    /// How long an event is retried, with the same ids, before it counts as not acknowledged
+    /// How long a node is waited for, and an event retried with the same ids, before it counts as
+    /// not acknowledged
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub(crate) timeout: sdk_config::DurationText,
     /// Ingest addresses, instead of those the nodes tell

@@ -16,9 +16,14 @@ use proto::v1::{Node, StatusRequest};
 use sdk_event::limits::BODY_BYTES_MAX;
 use sdk_producer::Event;
 use std::io::Read;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Lines that are shown one by one when they cannot be sent.
 const COMPLAINTS_MAX: u64 = 20;
+
+/// While no node answers: one may be starting.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(global: &Global, arguments: &SendArguments) -> Result<Verdict> {
     let endpoints = ingest(global, arguments).await?;
@@ -28,11 +33,29 @@ pub(crate) async fn run(global: &Global, arguments: &SendArguments) -> Result<Ve
     show(global, report)
 }
 
-/// Where to send: what was said, or what the nodes say of themselves.
+/// Where to send: what was said, or what the nodes say of themselves, as soon as one answers.
 pub(crate) async fn ingest(global: &Global, arguments: &SendArguments) -> Result<Vec<String>> {
     if !arguments.ingest.is_empty() {
         return Ok(arguments.ingest.clone());
     }
+    let give_up = Instant::now() + Duration::from(arguments.timeout);
+    let mut waits = false;
+    loop {
+        let error = match told(global).await {
+            Err(error) if error.is::<admin::Unreachable>() => error,
+            result => return result,
+        };
+        if Instant::now() + ASK_AGAIN_AFTER > give_up {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut waits, true) {
+            complaint(&format!("{error:#}; trying for {}", arguments.timeout));
+        }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+async fn told(global: &Global) -> Result<Vec<String>> {
     let (url, mut node) = admin::connect_to(global).await?;
     let status = node.status(StatusRequest {}).await.map_err(admin::refusal)?.into_inner();
     let endpoints = reachable(&status.nodes, &url);
