@@ -30,7 +30,7 @@ pub struct NodeArguments {
     pub data_dir: Option<PathBuf>,
     /// Where the default flow's files go: a directory, or hdfs://NAMESERVICE-or-HOST:PORT/PATH as
     /// HADOOP_CONF_DIR says [default: <data-dir>/files]
-    #[arg(long, value_name = "DIR|hdfs://…")]
+    #[arg(long, value_name = "DIR|hdfs://…", conflicts_with = "config")]
     pub files_dir: Option<String>,
     /// The host all three ports listen on
     #[arg(long, value_name = "HOST")]
