@@ -42,7 +42,7 @@ pub fn skip(why: &str) {
             .expect("open the list of skipped tests");
         writeln!(file, "{line}").expect("write the list of skipped tests");
     }
-    eprint(&format!("skipped: {line}"));
+    say(&format!("skipped: {line}"));
 }
 
 /// True in the long versions (`cargo xtask test --full`).
@@ -52,12 +52,11 @@ pub fn full() -> bool {
 
 /// How many rounds to run: `COLLECTOR_SEEDS` if set, else the long or the normal number.
 pub fn rounds(normal: u64, long: u64) -> u64 {
-    std::env::var("COLLECTOR_SEEDS")
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(if full() { long } else { normal })
+    let seeds = sdk_seeds::range(normal, long);
+    seeds.end - seeds.start
 }
 
-pub(crate) fn eprint(line: &str) {
+/// Says something that is seen although the test passes.
+pub fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }

@@ -19,19 +19,9 @@ fn all_arrive(world: &World, twin: &Twin, agent: &Agent) {
     assert_eq!(arrived.len(), world.lines.len());
 }
 
-/// `COLLECTOR_SEED` repeats a run, `COLLECTOR_SEEDS` sets how many there are.
-fn seeds(normal: u64) -> impl Iterator<Item = u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match number("COLLECTOR_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("COLLECTOR_SEEDS").unwrap_or(normal),
-    };
-    seeds.inspect(|seed| println!("COLLECTOR_SEED={seed}"))
-}
-
 #[test]
 fn kills_of_agent_and_node_lose_nothing_and_repeat_nothing() {
-    for seed in seeds(2) {
+    sdk_seeds::each(2, 50, |seed| {
         let entropy = SeededEntropy::new(seed);
         let mut twin = Twin::start();
         twin.cut_every(3 + entropy.below(20));
@@ -53,7 +43,7 @@ fn kills_of_agent_and_node_lose_nothing_and_repeat_nothing() {
         all_arrive(&world, &twin, &agent);
         assert!(agent.stop().success());
         assert!(twin.bodies() == world.lines);
-    }
+    });
 }
 
 #[test]

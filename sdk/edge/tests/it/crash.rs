@@ -8,21 +8,9 @@ use sdk_wal::{Fault, Faults, FaultyStorage};
 
 use crate::support::{PLAIN, World, wait_for};
 
-/// Seeds in a normal run; `COLLECTOR_SEEDS` sets another number, `COLLECTOR_SEED` one alone.
-const SEEDS: u64 = 6;
-
-fn seeds() -> impl Iterator<Item = u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match number("COLLECTOR_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("COLLECTOR_SEEDS").unwrap_or(SEEDS),
-    };
-    seeds.inspect(|seed| println!("COLLECTOR_SEED={seed}"))
-}
-
 #[test]
 fn a_killed_process_reads_no_line_twice_and_loses_none() {
-    for seed in seeds() {
+    sdk_seeds::each(6, 300, |seed| {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let mut world = World::new(PLAIN);
         world.tier.tear_every(3);
@@ -45,12 +33,12 @@ fn a_killed_process_reads_no_line_twice_and_loses_none() {
         world.all_arrive(&machine);
         assert_eq!(machine.stop(Duration::from_secs(10)), 0);
         assert_eq!(world.tier.len(), world.lines.len());
-    }
+    });
 }
 
 #[test]
 fn a_power_cut_at_any_write_reads_no_line_twice_and_loses_none() {
-    for seed in seeds() {
+    sdk_seeds::each(6, 300, |seed| {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let storage = FaultyStorage::new(seed);
         let mut world = World::new(PLAIN);
@@ -85,7 +73,7 @@ fn a_power_cut_at_any_write_reads_no_line_twice_and_loses_none() {
         world.all_arrive(&machine);
         assert_eq!(machine.stop(Duration::from_secs(10)), 0);
         assert_eq!(world.tier.len(), world.lines.len());
-    }
+    });
 }
 
 #[test]

@@ -204,27 +204,9 @@ async fn one(seed: u64) {
     assert_eq!(book.ended(), book.stored, "seed {seed}: {book:?}");
 }
 
-fn seeds(range: std::ops::Range<u64>) {
-    // One seed, to look at a failure again.
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return run(one(seed));
-    }
-    range.for_each(|seed| run(one(seed)));
-}
-
-/// How many times as many seeds as usual.
-fn more() -> u64 {
-    std::env::var("SEEDS").ok().and_then(|more| more.parse().ok()).unwrap_or(1)
-}
-
 #[test]
 fn nothing_is_lost_and_nothing_is_twice_whatever_fails() {
-    seeds(0..400 * more());
-}
-
-#[test]
-fn nothing_is_lost_and_nothing_is_twice_whatever_fails_again() {
-    seeds(1_000_000..1_000_000 + 400 * more());
+    sdk_seeds::each(800, 20_000, |seed| run(one(seed)));
 }
 
 /// The process dies in the middle of every single call of a plain run, with and without effect.
@@ -305,8 +287,5 @@ async fn asleep(seed: u64) {
 
 #[test]
 fn a_process_that_was_asleep_changes_nothing_when_it_wakes() {
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return run(asleep(seed));
-    }
-    (0..300 * more()).for_each(|seed| run(asleep(seed)));
+    sdk_seeds::each(300, 20_000, |seed| run(asleep(seed)));
 }

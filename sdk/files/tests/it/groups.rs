@@ -307,9 +307,5 @@ async fn one(seed: u64) {
 
 #[test]
 fn events_are_in_one_sink_once_whatever_fails() {
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return run(one(seed));
-    }
-    let more: u64 = std::env::var("SEEDS").ok().and_then(|more| more.parse().ok()).unwrap_or(1);
-    (0..300 * more).for_each(|seed| run(one(seed)));
+    sdk_seeds::each(300, 20_000, |seed| run(one(seed)));
 }

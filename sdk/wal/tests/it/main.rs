@@ -8,6 +8,5 @@ mod freeing;
 mod model;
 mod repair;
 mod sectors;
-mod seeds;
 mod support;
 mod threads;

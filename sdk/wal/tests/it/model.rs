@@ -1,6 +1,5 @@
 //! A log on a disk that fails at any step, against a model of what was acknowledged.
 
-use crate::seeds;
 use crate::support::{DIR, Rng, SEGMENT, lineage, open, options, segments, try_open};
 use sdk_event::{EventId, ProducerId};
 use sdk_wal::inspect::{Inspector, SegmentState};
@@ -294,7 +293,7 @@ fn one_flip(storage: &FaultyStorage, rng: &mut Rng, model: &Model) {
 
 #[test]
 fn what_is_acknowledged_is_kept_in_order_whatever_the_disk_does() {
-    seeds::run("model", 1200, one_history);
+    sdk_seeds::each(1_200, 20_000, one_history);
 }
 
 /// 5933: of two copies of a record one was flipped, and the good one was freed without being copied again.

@@ -1,6 +1,5 @@
 //! The last flush is cut, earlier ones never.
 
-use crate::seeds;
 use crate::support::{DIR, Rng, entry, lineage, open, put, read};
 use sdk_wal::{Entry, FaultyStorage, Log, LogReadError, Position, Storage};
 use std::collections::BTreeMap;
@@ -194,7 +193,7 @@ fn previous_records(segment: &[u8], at: usize) -> usize {
 
 #[test]
 fn every_mix_of_sectors_of_the_last_two_flushes() {
-    seeds::run("sectors", 60, |seed| {
+    sdk_seeds::each(60, 1_000, |seed| {
         let mut rng = Rng(seed);
         let scene = Scene::new(&mut rng);
         let first = scene.sectors[0];

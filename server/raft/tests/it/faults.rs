@@ -6,7 +6,6 @@ use server_raft::{ProposeError, RaftOptions};
 
 use crate::support::{Hand, acquire, answer, mark, options};
 
-const SEEDS: u64 = 400;
 const LIVES: u64 = 6;
 
 /// Lives through several crashes. What was answered must be in the state ever after; what was not
@@ -101,10 +100,5 @@ fn open(storage: &FaultyStorage, seed: u64, draw: &SeededEntropy, well: bool) ->
 
 #[test]
 fn nothing_answered_is_ever_lost() {
-    let first = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
-    let seeds = first.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
-    for seed in seeds {
-        let lived = std::panic::catch_unwind(|| lives(seed));
-        assert!(lived.is_ok(), "failed with SEED={seed}");
-    }
+    sdk_seeds::each(400, 20_000, lives);
 }

@@ -1,18 +1,9 @@
 //! Whatever fails, and whenever: nothing acknowledged is lost, nothing is there twice.
 //!
-//! `COLLECTOR_SEEDS=N` runs N seeds, from `COLLECTOR_FROM_SEED` on; `COLLECTOR_SEED=N` runs that one alone and prints
-//! what happened.
+//! `COLLECTOR_SEED=N` runs that one alone and prints what happened.
 
 use server_sim::{Outcome, run, run_all};
 use std::time::Instant;
-
-/// Seeds of the normal run.
-const SEEDS: u64 = 2000;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
 
 fn fail(outcome: Outcome) -> ! {
     let Outcome { seed, result, trace } = outcome;
@@ -23,18 +14,18 @@ fn fail(outcome: Outcome) -> ! {
 
 #[test]
 fn a_node_keeps_its_promises_whatever_fails() {
-    if let Some(seed) = number("COLLECTOR_SEED") {
-        let outcome = run(seed, true);
+    let seeds = sdk_seeds::range(2_000, 100_000);
+    if sdk_seeds::is_replay() {
+        let outcome = run(seeds.start, true);
         match outcome.result {
             Ok(sums) => return println!("{}\n{sums:?}", outcome.trace),
             Err(_) => fail(outcome),
         }
     }
-    let first = number("COLLECTOR_FROM_SEED").unwrap_or(0);
-    let count = number("COLLECTOR_SEEDS").unwrap_or(SEEDS);
+    let count = seeds.end - seeds.start;
     #[allow(clippy::disallowed_methods, reason = "says how fast it was, decides nothing")]
     let begun = Instant::now();
-    match run_all(first..first + count) {
+    match run_all(seeds) {
         Ok(sums) => {
             println!("{count} seeds in {:.1?}, {sums:?}", begun.elapsed());
             assert!(

@@ -10,29 +10,16 @@ use sdk_flow::{Entropy as _, SeededEntropy};
 use super::Tailing;
 use crate::spool::Fault;
 
-/// `TAILDIR_SEED` replays one seed, `TAILDIR_SEEDS` sets how many are tried.
-fn seeds() -> std::ops::Range<u64> {
-    let read = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    match read("TAILDIR_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..read("TAILDIR_SEEDS").unwrap_or(60),
-    }
-}
-
 #[test]
 fn every_line_exactly_once_in_order_per_file() {
-    for seed in seeds() {
+    sdk_seeds::each(60, 5_000, |seed| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        let outcome = std::panic::catch_unwind(|| runtime.block_on(Story::new(seed).run()));
-        if let Err(panic) = outcome {
-            eprintln!("failed with TAILDIR_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+        runtime.block_on(Story::new(seed).run());
+    });
 }
 
 /// One life of a file: what is written until it is rotated away.
