@@ -8,6 +8,7 @@ mod jars;
 mod java;
 mod lint;
 mod loopback;
+mod programs;
 mod suite;
 mod test;
 mod tool;

@@ -1,87 +1,104 @@
 //! The suites that `cargo xtask test` runs, in order.
 
+use crate::command::{cargo, passes};
+use crate::programs::Program;
+use anyhow::Result;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Something that is run and timed as one.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
-    /// Arguments of `cargo` in the normal run.
-    pub(crate) cargo: &'static [&'static str],
+    tests: Tests,
     /// What `--full` adds to the environment.
     pub(crate) full: &'static [(&'static str, &'static str)],
     /// Only run when named: it takes longer than a normal run may.
     pub(crate) named: bool,
 }
 
+/// Which tests a suite has.
+enum Tests {
+    /// Those of all crates but these.
+    AllBut(&'static [&'static str]),
+    /// Those of one crate, with arguments for its programs.
+    Of(&'static str, &'static [&'static str]),
+    /// The examples in the documentation.
+    Documentation,
+}
+
+const LONG: &[(&str, &str)] = &[("COLLECTOR_FULL", "1")];
+
 /// One optimised build (`--release`) serves the programs and every suite.
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "parts",
-        cargo: &[
-            "test",
-            "--release",
-            "--workspace",
-            "--exclude",
-            "deploy-acceptance",
-            "--exclude",
-            "server-sim",
-            "--lib",
-            "--bins",
-            "--tests",
-        ],
-        full: &[("COLLECTOR_SEEDS", "20000"), ("COLLECTOR_MUTATIONS", "10000000")],
+        tests: Tests::AllBut(&["deploy-acceptance", "server-sim"]),
+        full: &[("COLLECTOR_FULL", "1"), ("COLLECTOR_MUTATIONS", "10000000")],
         named: false,
     },
-    Suite {
-        name: "sim",
-        cargo: &["test", "--release", "-p", "server-sim"],
-        full: &[("COLLECTOR_SEEDS", "100000")],
-        named: false,
-    },
-    Suite {
-        name: "docs",
-        cargo: &["test", "--release", "--workspace", "--doc"],
-        full: &[],
-        named: false,
-    },
+    Suite { name: "sim", tests: Tests::Of("server-sim", &[]), full: LONG, named: false },
+    Suite { name: "docs", tests: Tests::Documentation, full: &[], named: false },
     Suite {
         name: "acceptance",
-        cargo: &[
-            "test",
-            "--release",
-            "-p",
+        tests: Tests::Of(
             "deploy-acceptance",
-            "--",
-            "--test-threads=1",
-            "--skip",
-            "hdfs::faults::",
-            "--skip",
-            "hdfs::kerberos::",
-            "--skip",
-            "hdfs::kill::",
-            "--skip",
-            "hdfs::send::",
-            "--skip",
-            "hdfs::zombies::",
-        ],
-        full: &[("COLLECTOR_FULL", "1")],
+            &[
+                "--test-threads=1",
+                "--skip=hdfs::faults::",
+                "--skip=hdfs::kerberos::",
+                "--skip=hdfs::kill::",
+                "--skip=hdfs::send::",
+                "--skip=hdfs::zombies::",
+            ],
+        ),
+        full: LONG,
         named: false,
     },
     Suite {
         name: "hdfs",
-        cargo: &[
-            "test",
-            "--release",
-            "-p",
-            "deploy-acceptance",
-            "--",
-            "--test-threads=1",
-            "hdfs::",
-        ],
-        full: &[("COLLECTOR_FULL", "1")],
+        tests: Tests::Of("deploy-acceptance", &["--test-threads=1", "hdfs::"]),
+        full: LONG,
         named: true,
     },
 ];
+
+impl Suite {
+    /// Runs it, or of it what has `only` in its name. True if all passed.
+    pub(crate) fn run(
+        &self,
+        programs: &[Program],
+        only: Option<&str>,
+        prepare: impl Fn(&mut Command),
+    ) -> Result<bool> {
+        let (mine, arguments): (Vec<&Program>, &[&str]) = match &self.tests {
+            Tests::AllBut(others) => {
+                let mine = programs.iter().filter(|it| !others.contains(&it.package.as_str()));
+                (mine.collect(), &[])
+            }
+            Tests::Of(package, arguments) => {
+                (programs.iter().filter(|it| it.package == *package).collect(), arguments)
+            }
+            Tests::Documentation => {
+                let mut command = cargo();
+                command.current_dir(root()).args(["test", "--release", "--workspace", "--doc"]);
+                if let Some(only) = only {
+                    command.args(["--", only]);
+                }
+                prepare(&mut command);
+                return passes(&mut command);
+            }
+        };
+        let mut all = true;
+        for program in mine {
+            let mut command = program.command();
+            command.args(arguments).args(only);
+            prepare(&mut command);
+            program.announce();
+            all &= passes(&mut command)?;
+        }
+        Ok(all)
+    }
+}
 
 /// The build directory.
 pub(crate) fn target() -> PathBuf {

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every suite that is not to be named, on a machine that has only Rust and a C compiler.
 
-use crate::command::{cargo, passes, say};
-use crate::suite::{SUITES, Suite, root, target};
+use crate::command::say;
+use crate::programs::{self, Program};
+use crate::suite::{SUITES, Suite, target};
 use crate::tool;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -51,20 +52,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         std::fs::remove_file(&skips).context("remove the list of skipped tests")?;
     }
     let begun = Instant::now();
-    // The programs first: the acceptance tests run them, in the same build as all tests.
-    let built =
-        passes(cargo().current_dir(root()).args(["build", "--release", "--workspace", "--bins"]))?
-            && passes(cargo().current_dir(root()).args([
-                "test",
-                "--release",
-                "--workspace",
-                "--no-run",
-            ]))?;
-    let mut ran = vec![Ran { name: "build", minutes: minutes(begun), passed: built }];
-    if built {
-        for suite in chosen(options)? {
+    let suites = chosen(options)?;
+    let programs = programs::build()?;
+    let mut ran = vec![Ran { name: "build", minutes: minutes(begun), passed: programs.is_some() }];
+    if let Some(programs) = programs {
+        for suite in suites {
             let begun = Instant::now();
-            let passed = one(suite, options, &skips)?;
+            let passed = one(suite, &programs, options, &skips)?;
             ran.push(Ran { name: suite.name, minutes: minutes(begun), passed });
         }
     }
@@ -86,24 +80,18 @@ fn chosen(options: &Options) -> Result<Vec<&'static Suite>> {
     Ok(if suites.is_empty() { normal() } else { suites })
 }
 
-fn one(suite: &Suite, options: &Options, skips: &Path) -> Result<bool> {
-    let mut command = cargo();
-    command.current_dir(root()).args(suite.cargo);
-    if let Some(only) = options.only.as_deref().filter(|only| *only != suite.name) {
-        if !suite.cargo.contains(&"--") {
-            command.arg("--");
+fn one(suite: &Suite, programs: &[Program], options: &Options, skips: &Path) -> Result<bool> {
+    let only = options.only.as_deref().filter(|only| *only != suite.name);
+    suite.run(programs, only, |command| {
+        command.env("COLLECTOR_SKIPS", skips).env("COLLECTOR_TOOLS", tool::folder());
+        if options.full.is_some() {
+            command.envs(suite.full.iter().copied());
+            command.env("COLLECTOR_FROM_SEED", options.from_seed.to_string());
+            if let Some(seeds) = options.seeds {
+                command.env("COLLECTOR_SEEDS", seeds.to_string());
+            }
         }
-        command.arg(only);
-    }
-    command.env("COLLECTOR_SKIPS", skips).env("COLLECTOR_TOOLS", tool::folder());
-    if options.full.is_some() {
-        command.envs(suite.full.iter().copied());
-        command.env("COLLECTOR_FROM_SEED", options.from_seed.to_string());
-        if let Some(seeds) = options.seeds {
-            command.env("COLLECTOR_SEEDS", seeds.to_string());
-        }
-    }
-    passes(&mut command)
+    })
 }
 
 fn report(ran: &[Ran], skips: &Path, begun: Instant, ci: bool) -> bool {

@@ -47,6 +47,11 @@ pub(crate) const TOOLS: &[Tool] = &[
         source: Source::Debian("e2fsprogs"),
         purpose: "full disks and read-only directories",
     },
+    Tool {
+        program: "zstd",
+        source: Source::Debian("zstd"),
+        purpose: "compressed files in a stock reader",
+    },
     Tool { program: "java", source: Source::Debian("default-jre-headless"), purpose: "HDFS" },
     Tool {
         program: "mvn",
