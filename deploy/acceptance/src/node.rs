@@ -238,6 +238,22 @@ impl Node {
         kib * 1024
     }
 
+    /// `collector-loadtest verify` of its files against a ledger, as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If an event of the ledger is lost, or there twice, in another order, or altered.
+    pub fn verified(&self, ledger: &Path) -> serde_json::Value {
+        let words = ["--output", "json", "verify", "--ledger"].map(AsRef::as_ref);
+        let files = self.files();
+        let found = [ledger.as_os_str(), "--files".as_ref(), files.as_os_str()];
+        let verified = run("collector-loadtest", &[&words[..], &found[..]].concat()).json();
+        for what in ["lost", "duplicated", "reordered", "corrupt"] {
+            assert_eq!(verified[what], 0, "{verified:#}");
+        }
+        verified
+    }
+
     /// `collector-loadtest` against this node, to its end.
     pub fn loadtest(&self, arguments: &[&str]) -> Finished {
         let endpoint = self.ingest();

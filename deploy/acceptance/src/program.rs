@@ -1,5 +1,6 @@
 //! Our programs as processes.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -142,14 +143,17 @@ impl Running {
         self.child.wait().expect("wait for the program");
     }
 
-    /// Sends a signal by its name (`TERM`, `INT`, `STOP`, `CONT`).
+    /// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .expect("run kill");
-        assert!(status.success(), "kill -{name} {}", self.pid());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            other => panic!("no signal is called {other}"),
+        };
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("kill -{name} {pid:?}: {error}"));
     }
 
     /// Waits for its end and returns what it printed.

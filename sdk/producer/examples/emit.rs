@@ -7,7 +7,8 @@ use sdk_producer::{Event, Producer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let producer = Producer::builder().header("app", "emit").start()?;
+    let endpoint = std::env::args().nth(1).unwrap_or("http://127.0.0.1:7400".to_owned());
+    let producer = Producer::builder().endpoint(endpoint).header("app", "emit").start()?;
     for number in 1..=10 {
         let event = Event::new(format!("order {number}")).with_header("kind", "order");
         let receipt = producer.send(event).await?.await?;

@@ -26,6 +26,11 @@ fn it_ends_by_itself_with_balanced_books() {
         "the endpoint to use is printed: {}",
         finished.stderr
     );
+    assert!(
+        finished.stderr.lines().filter(|line| line.contains("not in a file yet")).count() > 2,
+        "live figures: {}",
+        finished.stderr
+    );
     let files = final_files(&folder.path().join("files"));
     assert!(!files.is_empty());
     if full() {
@@ -37,7 +42,9 @@ fn it_ends_by_itself_with_balanced_books() {
 
 #[test]
 fn ctrl_c_ends_it_cleanly_with_the_audit() {
-    for after in [0, 300, 3_000] {
+    // The long version also while it settles and while it reads its files back.
+    let longer: &[u64] = if full() { &[40_000, 81_000, 84_000, 88_000] } else { &[] };
+    for after in [&[0, 300, 3_000], longer].concat() {
         let folder = tempfile::tempdir().expect("a folder");
         let running = demo(&[], folder.path());
         deploy_acceptance::pause(Duration::from_millis(after));

@@ -1,7 +1,9 @@
 //! A full disk, and a full quota: refused with a delay, and everything acked arrives once space is back.
 
+use crate::limits::connect;
 use crate::send::quick_roll;
-use deploy_acceptance::{Node, NodeOptions, need, pause, run, skip};
+use deploy_acceptance::{Node, NodeOptions, need, skip, wait_for};
+use proto::v1::{PlainEvent, SendRequest};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,11 +44,22 @@ impl Drop for Image {
 fn node_on(data: &Path, log: &str) -> Node {
     let quick = quick_roll();
     let config = format!("[node.log]\n{log}\n{}", quick.config.expect("a configuration"));
-    Node::new(NodeOptions { config: Some(config), data_dir: Some(data.join("data")), ..quick })
+    let data_dir = Some(data.join("data"));
+    Node::new(NodeOptions { config: Some(config), data_dir, ..NodeOptions::default() })
 }
 
-/// Puts more than fits while the sinks are stuck, and gives the space back.
-fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
+/// One event from a client that asks once.
+fn send(node: &Node) -> Result<(), tonic::Status> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let event = PlainEvent { body: "x".into(), ..PlainEvent::default() };
+        let request = SendRequest { events: vec![event], ..SendRequest::default() };
+        connect(node).await.send(request).await.map(drop)
+    })
+}
+
+/// Puts more than fits, looks at the full node, removes `blocker`, and has everything delivered.
+fn overflows_and_recovers(node: &Node, blocker: &Path, full: impl FnOnce(&Node)) {
     let ledger = node.folder().join("ledger");
     let ledger_text = ledger.to_str().expect("a path");
     let report = node
@@ -71,29 +84,18 @@ fn overflows_and_recovers(node: &Node, blocker: Option<&Path>) {
         ])
         .json();
     assert!(report["rejected"].as_u64() > Some(0), "the node refused for a while: {report:#}");
-    if let Some(blocker) = blocker {
-        std::fs::remove_file(blocker).expect("give the space back");
-    }
-    pause(Duration::from_secs(2));
-    let again = ["run", "--seconds", "1", "--rate", "100", "--body-bytes", "100"];
-    node.loadtest(&[&again[..], &["--batch-events", "10", "--ack", "local"]].concat()).expect(0);
+    let refused = send(node).expect_err("there is no room");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    // `google.rpc.RetryInfo`, which every gRPC library can read.
+    let delay = String::from_utf8_lossy(refused.details()).contains("google.rpc.RetryInfo");
+    assert!(delay, "when to come back: {refused:?}");
+    let status = node.cli(&["--output", "json", "status"]).expect(1).json();
+    assert!(status["reasons"].to_string().contains("above its mark"), "{status:#}");
+    full(node);
+    std::fs::remove_file(blocker).expect("give the space back");
+    wait_for("there is room again", Duration::from_secs(60), || send(node).is_ok());
     node.drained(Duration::from_secs(120));
-    let verified = run(
-        "collector-loadtest",
-        &[
-            "--output".as_ref(),
-            "json".as_ref(),
-            "verify".as_ref(),
-            "--ledger".as_ref(),
-            ledger.as_os_str(),
-            "--files".as_ref(),
-            node.files().as_os_str(),
-        ],
-    )
-    .json();
-    for what in ["lost", "duplicated", "reordered", "corrupt"] {
-        assert_eq!(verified[what], 0, "{verified:#}");
-    }
+    node.verified(&ledger);
 }
 
 #[test]
@@ -101,6 +103,11 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
     let Some(image) = Image::new(512) else { return };
     let mut node =
         node_on(&image.mounted, "quota = \"256MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
+    // The files go elsewhere.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let files = node.data_dir().join("files");
+    std::fs::create_dir_all(node.data_dir()).expect("make the data directory");
+    std::os::unix::fs::symlink(elsewhere.path(), &files).expect("link");
     node.start();
     // Something else on the disk takes what is left.
     let blocker = image.mounted.join("blocker");
@@ -112,7 +119,10 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
         .output()
         .expect("run dd");
     assert!(!filled.status.success(), "the disk is full");
-    overflows_and_recovers(&node, Some(&blocker));
+    overflows_and_recovers(&node, &blocker, |node| {
+        // The sinks go on.
+        node.drained(Duration::from_secs(60));
+    });
 }
 
 #[test]
@@ -122,5 +132,5 @@ fn a_full_quota_refuses_and_recovers_without_a_restart() {
         node_on(folder.path(), "quota = \"64MiB\"\nsegment = \"4MiB\"\nfree_min = \"16MiB\"");
     let files = node.with_stuck_sinks();
     node.start();
-    overflows_and_recovers(&node, Some(&files));
+    overflows_and_recovers(&node, &files, |_| ());
 }

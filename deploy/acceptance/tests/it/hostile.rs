@@ -1,6 +1,6 @@
 //! Hostile clients: noise, idle connections, paths in headers. The node stays well and small.
 
-use deploy_acceptance::{Node, Running, final_files, full, pause, program};
+use deploy_acceptance::{Node, Running, final_files, full, program, wait_for};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
@@ -11,25 +11,38 @@ const RESIDENT_MAX: u64 = 512 << 20;
 #[test]
 fn noise_on_each_port_changes_nothing() {
     let node = Node::started();
-    let megabytes = if full() { 1024 } else { 64 };
+    let bytes_wanted = if full() { 1 << 30 } else { 64 << 20 };
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut noise = vec![0; 1 << 20];
     for endpoint in [node.ingest(), node.admin()] {
         let address = endpoint.trim_start_matches("http://").to_owned();
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let noise: Vec<u8> = (0..1 << 20)
-            .map(|_| {
+        let mut sent = 0;
+        for connection in 0_u64.. {
+            if sent >= bytes_wanted {
+                break;
+            }
+            noise.fill_with(|| {
                 seed ^= seed << 13;
                 seed ^= seed >> 7;
                 seed ^= seed << 17;
                 seed as u8
-            })
-            .collect();
-        let mut sent = 0;
-        while sent < megabytes {
+            });
             let mut stream = TcpStream::connect(&address).expect("connect");
             stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+            // Every other one begins as HTTP/2 does.
+            if connection % 2 == 1 {
+                drop(stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+            }
             // The node hangs up on noise; the rest goes to the next connection.
-            drop(stream.write_all(&noise));
-            sent += 1;
+            sent += std::iter::from_fn(|| stream.write(&noise).ok())
+                .take(64)
+                .fuse()
+                .sum::<usize>()
+                .max(1);
+            if connection % 64 == 0 {
+                let resident = node.resident_bytes();
+                assert!(resident < RESIDENT_MAX, "{resident} bytes after {sent} of noise");
+            }
         }
     }
     assert!(node.resident_bytes() < RESIDENT_MAX, "{} bytes", node.resident_bytes());
@@ -40,16 +53,17 @@ fn noise_on_each_port_changes_nothing() {
 #[test]
 fn ten_thousand_idle_connections_are_only_connections() {
     let node = Node::started();
-    let address = node.ingest().trim_start_matches("http://").to_owned();
     let count = if full() { "10000" } else { "2000" };
     let idle = Running::start(
         Command::new(program("collector-loadtest"))
             .args(["idle", "--connections", count, "--endpoint"])
             .arg(node.ingest()),
     );
-    pause(Duration::from_secs(5));
+    let open = || node.metric("collector_connections");
+    let wanted: f64 = count.parse().expect("a number");
+    wait_for("they are open", Duration::from_secs(30), || open() >= wanted);
     node.cli_with_input(&["send"], b"still here\n").expect(0);
-    assert!(node.resident_bytes() < RESIDENT_MAX, "{} bytes at {address}", node.resident_bytes());
+    assert!(node.resident_bytes() < RESIDENT_MAX, "{} bytes", node.resident_bytes());
     drop(idle);
     node.cli(&["status"]).expect(0);
 }

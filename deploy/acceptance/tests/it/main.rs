@@ -3,6 +3,7 @@
 mod agent;
 mod channels;
 mod check;
+mod corrupt;
 mod demo;
 mod formats;
 mod full_disk;

@@ -1,7 +1,7 @@
 //! The ways out: each command that gets a node out of something it cannot get out of by itself.
 
 use crate::send::{quick_roll, seq};
-use deploy_acceptance::{Node, NodeOptions, Tree, eventually, program, wait_for};
+use deploy_acceptance::{Node, NodeOptions, Running, Tree, eventually, program, wait_for};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -158,4 +158,24 @@ fn lineage_of(node: &Node) -> String {
         dump.stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let put = records.into_iter().find(|record| record["kind"] == "put").expect("a put");
     put["lineage"].as_str().expect("a lineage").to_owned()
+}
+
+#[test]
+fn a_tap_of_three_events_ends_after_three() {
+    let node = Node::started();
+    let mut tap = Running::start(Command::new(program("collector-cli")).args([
+        "--endpoint",
+        &node.admin(),
+        "tap",
+        "--limit",
+        "3",
+    ]));
+    // A tap shows what is stored after it began: events come until it has what it asked for.
+    wait_for("it has ended", SOON, || {
+        node.cli_with_input(&["send", "--header", "app=shop"], b"one\ntwo\n").expect(0);
+        tap.ended().is_some()
+    });
+    let shown = tap.finish(SOON).expect(0);
+    assert_eq!(shown.stdout.lines().count(), 3, "{shown:?}");
+    assert!(shown.stdout.lines().all(|line| line.contains("app=shop")), "{shown:?}");
 }

@@ -1,9 +1,11 @@
 //! The status page in a browser, and the metrics as Prometheus reads them.
 
 use crate::send::quick_roll;
-use deploy_acceptance::{Node, Running, need, program};
+use deploy_acceptance::{Node, Running, eventually, need, program};
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 #[test]
 fn promtool_accepts_the_metrics() {
@@ -47,7 +49,7 @@ fn the_page_lives_at_both_widths() {
     let Some(chromium) = need("chromium", "apt-get install chromium") else { return };
     let mut node = Node::new(quick_roll());
     node.start();
-    let _load = Running::start(
+    let load = Running::start(
         Command::new(program("collector-loadtest"))
             .args([
                 "run",
@@ -65,20 +67,47 @@ fn the_page_lives_at_both_widths() {
             .args(["--endpoint", &node.ingest()]),
     );
     for width in [1280, 390] {
+        let page = Page::open(&chromium, &node, width);
+        assert!(page.dom.contains("<strong>Healthy</strong>"), "{}", page.dom);
+        assert_ne!(page.tile("rate"), "–", "a rate is shown");
+        assert_ne!(page.tile("rate"), "0", "the rate moves");
+        assert_ne!(page.tile("backlog"), "–", "a backlog is shown");
+        assert_ne!(page.tile("files"), "–", "files are shown");
+        assert!(page.dom.contains("default / files"), "the sink is shown");
+    }
+    drop(load);
+    let page = Page::open(&chromium, &node, 390);
+    assert_eq!(page.tile("rate"), "0", "nothing comes any more");
+}
+
+#[test]
+fn the_page_says_what_is_wrong() {
+    let Some(chromium) = need("chromium", "apt-get install chromium") else { return };
+    let mut node = Node::new(quick_roll());
+    let _stuck = node.with_stuck_sinks();
+    node.start();
+    node.cli_with_input(&["send"], b"stuck\n").expect(0);
+    let reasons = eventually("the node is degraded", Duration::from_secs(60), || {
+        let status = node.cli(&["--output", "json", "status"]);
+        if status.code() == 1 { Ok(status.json()["reasons"].clone()) } else { Err(status) }
+    });
+    let page = Page::open(&chromium, &node, 390);
+    assert!(page.dom.contains("<strong>Degraded</strong>"), "{}", page.dom);
+    assert!(page.dom.contains("sink default/files is"), "one of {reasons}: {}", page.dom);
+}
+
+/// The page as a browser has it after some seconds of its own time.
+struct Page {
+    dom: String,
+}
+
+impl Page {
+    fn open(chromium: &Path, node: &Node, width: u32) -> Page {
         let profile = tempfile::tempdir().expect("a profile");
-        let output = Command::new(&chromium)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ])
+        let output = Command::new(chromium)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+            .args(["--no-first-run", "--disable-background-networking"])
+            .args(["--disable-component-update", "--disable-sync"])
             .args(["--enable-logging=stderr", "--virtual-time-budget=8000", "--dump-dom"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--window-size={width},900"))
@@ -86,20 +115,15 @@ fn the_page_lives_at_both_widths() {
             .stdin(Stdio::null())
             .output()
             .expect("run chromium");
-        let dom = String::from_utf8_lossy(&output.stdout);
         let console = String::from_utf8_lossy(&output.stderr);
         assert!(!console.contains("CONSOLE"), "the console is quiet:\n{console}");
-        let tile = |id: &str| {
-            let mark = format!("id=\"{id}\">");
-            let from = dom.find(&mark).unwrap_or_else(|| panic!("{id} is on the page:\n{dom}"))
-                + mark.len();
-            dom[from..].split('<').next().unwrap_or_default().to_owned()
-        };
-        assert!(dom.contains("<strong>Healthy</strong>"), "{dom}");
-        assert_ne!(tile("rate"), "–", "a rate is shown");
-        assert_ne!(tile("rate"), "0", "the rate moves");
-        assert_ne!(tile("backlog"), "–", "a backlog is shown");
-        assert_ne!(tile("files"), "–", "files are shown");
-        assert!(dom.contains("default / files"), "the sink is shown");
+        Page { dom: String::from_utf8_lossy(&output.stdout).into_owned() }
+    }
+
+    fn tile(&self, id: &str) -> &str {
+        let mark = format!("id=\"{id}\">");
+        let found = self.dom.split_once(&mark);
+        let (_, rest) = found.unwrap_or_else(|| panic!("{id} is on the page:\n{}", self.dom));
+        rest.split('<').next().unwrap_or_default()
     }
 }

@@ -32,7 +32,7 @@ fn grpcurl_lists_checks_and_sends() {
         services.contains("collector.v1.Ingest") && services.contains("grpc.health.v1.Health"),
         "{services}"
     );
-    assert!(ask(&[], &["grpc.health.v1.Health/Check"]).contains("SERVING"));
+    assert!(ask(&[], &["grpc.health.v1.Health/Check"]).contains("\"SERVING\""));
     // `bytes` are base64 in the JSON of protobuf: "hello from grpcurl".
     let event = r#"{"flow": "default", "events": [{"headers": {"app": "shop"}, "body": "aGVsbG8gZnJvbSBncnBjdXJs"}]}"#;
     ask(&["-d", event], &["collector.v1.Ingest/Send"]);

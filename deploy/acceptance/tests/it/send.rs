@@ -60,3 +60,26 @@ fn a_clean_stop_leaves_nothing_open_and_a_restart_goes_on() {
     before.still_in(&after);
     assert_eq!(after.lines(), 2_001);
 }
+
+#[test]
+fn a_node_that_is_still_starting_is_waited_for() {
+    let mut node = Node::new(quick_roll());
+    let admin = node.admin();
+    let sending = std::thread::spawn(move || {
+        let arguments = ["--endpoint", &admin, "send", "--ack", "committed"];
+        deploy_acceptance::run_with_input("collector-cli", &arguments, &seq(100))
+    });
+    node.start();
+    sending.join().expect("the sender").expect(0);
+    assert_eq!(Tree::read(&node.files()).concatenated(), seq(100));
+}
+
+#[test]
+fn the_example_of_the_sdk_emits_events() {
+    let node = Node::started();
+    let shown = deploy_acceptance::run("examples/emit", &[node.ingest()]).expect(0);
+    assert_eq!(shown.stdout.lines().count(), 10, "{shown:?}");
+    assert!(shown.stdout.contains("is local at offset"), "{shown:?}");
+    node.drained(Duration::from_secs(60));
+    assert_eq!(Tree::read(&node.files()).lines(), 10);
+}
