@@ -126,7 +126,7 @@ impl Shard {
             metrics,
             state: Mutex::new(State::new(remembered, options.checkpoint_bytes)),
         };
-        shard.checkpoint().await?;
+        shard.begin().await?;
         Ok(shard)
     }
 
@@ -213,15 +213,17 @@ impl Shard {
     }
 
     /// What the shard knows, for the next lineage; `None` unless everything that
-    /// was written lies below `end`. Then it must be rebuilt from the log.
+    /// was written lies below `end`, and the second time. Then it must be rebuilt
+    /// from the log.
     #[must_use]
     pub fn take_remembered(&self, end: u64) -> Option<Remembered> {
         let mut state = self.lock();
         let whole = state.next == end && state.phase != Phase::Open && state.damage.is_none();
-        whole.then(|| {
-            let nothing = Remembered::nothing(self.lineage, None);
-            std::mem::replace(&mut state.remembered, nothing)
-        })
+        if !whole || std::mem::replace(&mut state.taken, true) {
+            return None;
+        }
+        let nothing = Remembered::nothing(self.lineage, None);
+        Some(std::mem::replace(&mut state.remembered, nothing))
     }
 
     /// The next lineage remembers on its own: this one keeps no more of the log

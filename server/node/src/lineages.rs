@@ -1,5 +1,7 @@
 //! The lineages this node has: sealed and reopened at every start, and whenever a flow changes.
 
+mod mend;
+
 use crate::cluster::{Cluster, ClusterError};
 use crate::committed::Committed;
 use crate::flows::{Flow, Flows};
@@ -17,7 +19,7 @@ use server_cluster::command::{Lost, Seal, Sealed, ShardSeal};
 use server_cluster::limits::SEALS_PER_BATCH_MAX;
 use server_cluster::state::{LostIds, LostRange, Opening};
 use server_cluster::{FlowId, Reply};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -63,6 +65,8 @@ pub(crate) struct Lineages {
     versions: Mutex<BTreeMap<(FlowId, u32), Arc<Version>>>,
     /// One change of lineages at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Once the node stops: nothing is opened any more.
+    stopping: CancellationToken,
 }
 
 /// A lineage of the state: its spec version, and its length if it is sealed.
@@ -88,6 +92,15 @@ pub(crate) enum LineageError {
     /// A spec of the cluster cannot be built here.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// These shards take nothing yet; the others do, and what is stored is delivered.
+    #[error("{count} shards could not be opened, will try again; the first of them")]
+    Shards {
+        /// How many.
+        count: usize,
+        /// Why not.
+        #[source]
+        first: Box<LineageError>,
+    },
 }
 
 impl Held {
@@ -141,6 +154,7 @@ impl Lineages {
             capacities: Mutex::new(Capacities::new(quota_bytes)),
             versions: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -156,15 +170,17 @@ impl Lineages {
 
     /// Seals what an earlier process, or an earlier version of a flow, has left open, and opens what
     /// comes next. When this returns, every shard of every flow of this node takes events, and every
-    /// lineage that is not drained can be read.
+    /// lineage that is not drained can be read; with [`LineageError::Shards`] that holds for the shards
+    /// that could be opened, and [`Lineages::mend`] tries the others again.
     pub(crate) async fn settle(&self) -> Result<(), LineageError> {
         let _one = self.changing.lock().await;
         self.learn_flows()?;
         let (node, incarnation) = (self.options.cluster.node(), self.options.cluster.incarnation());
         let due = self.options.cluster.read(|state| state.seals_due(node, incarnation));
+        let due = due.into_iter().map(|due| due.lineage).chain(self.spent());
+        let due: BTreeSet<Lineage> = due.collect();
         let (mut seals, mut ends) = (Vec::new(), BTreeMap::new());
-        for due in due {
-            let lineage = due.lineage;
+        for lineage in due {
             let end = self.measure(lineage).await?;
             let version = self
                 .options
@@ -186,10 +202,10 @@ impl Lineages {
                 ends.insert(seal.lineage, sealed.end);
             }
         }
-        self.open_all(&ends).await?;
+        let opened = self.open_all(&ends).await;
         self.follow_floors();
         self.forget_unlisted();
-        Ok(())
+        opened
     }
 
     /// Stops what may append to a lineage, and measures it.
@@ -284,10 +300,18 @@ impl Lineages {
             }
             shards
         });
+        let mut failed = Vec::new();
         for lineages in shards.into_values() {
-            self.open_shard(&lineages, ends).await?;
+            if let Err(error) = self.open_shard(&lineages, ends).await {
+                error!(error = &error as &dyn std::error::Error, "a shard takes no events");
+                failed.push(error);
+            }
         }
-        Ok(())
+        let count = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(LineageError::Shards { count, first: Box::new(first) }),
+        }
     }
 
     async fn open_shard(
@@ -490,11 +514,14 @@ impl Lineages {
         }
     }
 
-    /// Whether a later lineage of the shard takes events: it begins with all that this one knew.
+    /// Whether this process has opened a later lineage of the shard: it begins with all that this one
+    /// knew. One that is only read may have been begun in vain.
     fn is_succeeded(&self, lineage: Lineage) -> bool {
         let held = self.lock();
-        let mut later = held.range(lineage..).skip_while(|(it, _)| **it == lineage);
-        later.next().is_some_and(|(it, _)| (it.flow, it.shard) == (lineage.flow, lineage.shard))
+        let later = held.range(lineage..).skip_while(|(it, _)| **it == lineage);
+        let mut later =
+            later.take_while(|(it, _)| (it.flow, it.shard) == (lineage.flow, lineage.shard));
+        later.any(|(_, it)| matches!(it.held, Held::Written(_)))
     }
 
     /// Frees what the log has of lineages that have left the state when nobody held them: at the seal
@@ -535,6 +562,7 @@ impl Lineages {
 
     /// Takes no more puts, waits for those in flight. For the end of the node.
     pub(crate) async fn stop(&self) {
+        self.stopping.cancel();
         for (_, held) in self.all() {
             if let Held::Written(shard) = held.held {
                 shard.stop().await;

@@ -3,11 +3,14 @@
 //! [`crate::Node`] puts doors and faces around it; a simulation drives it with a disk, a file system and
 //! a time of its own.
 
+#[cfg(test)]
+mod tests;
+
 use crate::cluster::{Cluster, ClusterError};
 use crate::drains::{DrainOptions, Drains, Running};
 use crate::flows::Flows;
 use crate::letters::Letters;
-use crate::lineages::{LineageOptions, Lineages};
+use crate::lineages::{LineageError, LineageOptions, Lineages};
 use crate::node::RunError;
 use crate::penalties::PenaltyTimer;
 use crate::seed::seed_flows;
@@ -77,7 +80,7 @@ pub struct Works {
 
 impl Works {
     /// Joins the cluster, seals what the process before has left open, opens what comes next, and begins
-    /// to deliver. When this returns every shard takes events.
+    /// to deliver. When this returns every shard takes events that can; the others are tried again.
     ///
     /// # Errors
     /// See [`RunError`].
@@ -105,8 +108,13 @@ impl Works {
             producers_max: size(config.node.limits.producers_per_shard.into()),
             stop: tasks.shutdown().clone(),
         });
-        lineages.settle().await?;
+        match lineages.settle().await {
+            // What is stored is delivered all the same, and makes room.
+            Ok(()) | Err(LineageError::Shards { .. }) => (),
+            Err(error) => return Err(error.into()),
+        }
         lineages.follow_floors();
+        tasks.start("lineages", |stop| Arc::clone(&lineages).mend(stop));
         let letters = Letters::new(options.dead_letters, Arc::clone(&clock));
         let drains = Drains::start(
             DrainOptions {

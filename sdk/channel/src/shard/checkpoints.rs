@@ -92,7 +92,7 @@ impl Shard {
             return;
         }
         // The log has no room: the next put tries again.
-        let _ = self.write_part(state, now_ms);
+        let _ = self.write_part(state, Purpose::Upkeep, now_ms);
         self.backlog.hold_from(state.checkpoints.hold(self.watermark.get()));
     }
 
@@ -102,8 +102,11 @@ impl Shard {
         self.backlog.hold_from(hold);
     }
 
-    /// Writes a whole checkpoint and returns when it is durable.
-    pub(crate) async fn checkpoint(&self) -> Result<(), ShardError> {
+    /// Writes the checkpoint that a lineage begins with and returns when it is durable.
+    ///
+    /// Above every mark: a log that is too full for it would never open again, and without its
+    /// successor the lineage before may not let go of what it has delivered.
+    pub(crate) async fn begin(&self) -> Result<(), ShardError> {
         if self.log.is_none() {
             return Ok(());
         }
@@ -111,7 +114,7 @@ impl Shard {
         loop {
             let written = {
                 let mut state = self.lock();
-                match self.write_part(&mut state, now_ms) {
+                match self.write_part(&mut state, Purpose::Drain, now_ms) {
                     Ok((_, false)) => continue,
                     Ok((written, true)) => Ok(written),
                     Err(error) => Err(error),
@@ -133,7 +136,12 @@ impl Shard {
 
     /// Writes the next part; the first of another checkpoint if none is running.
     /// Says whether it was the last.
-    fn write_part(&self, state: &mut State, now_ms: i64) -> Result<(Written, bool), PutError> {
+    fn write_part(
+        &self,
+        state: &mut State,
+        purpose: Purpose,
+        now_ms: i64,
+    ) -> Result<(Written, bool), PutError> {
         let running = state.checkpoints.running.take().unwrap_or_else(|| Running {
             first: state.next,
             index: 0,
@@ -158,8 +166,7 @@ impl Shard {
         let last = section == Section::Facts && next.is_none();
         let bytes = bytes + part.len() as u64;
         let body = Body::from(part.finish(next.as_deref(), last, &state.totals));
-        let written =
-            self.write_control(state, kind::CHECKPOINT, Purpose::Upkeep, now_ms, None, body)?;
+        let written = self.write_control(state, kind::CHECKPOINT, purpose, now_ms, None, body)?;
         let checkpoints = &mut state.checkpoints;
         if index == 0 {
             checkpoints.since = 0;

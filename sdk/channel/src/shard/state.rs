@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) next: u64,
     ticket: u64,
     pub(super) remembered: Remembered,
+    /// Whether the next lineage has that now.
+    pub(super) taken: bool,
     /// Of everything written.
     pub(super) totals: Totals,
     /// Of everything counted durable: the records that are not in `pending`.
@@ -89,6 +91,7 @@ impl State {
             next: 0,
             ticket: 0,
             remembered,
+            taken: false,
             totals: Totals::default(),
             counted: Totals::default(),
             pending: VecDeque::new(),

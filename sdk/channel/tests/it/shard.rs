@@ -10,10 +10,10 @@ use sdk_channel::{
 };
 use sdk_event::Level;
 use sdk_flow::{Channel as _, ChannelReader, ChannelSet, Exhaustion, PutError};
-use sdk_wal::FaultyStorage;
+use sdk_wal::{FaultyStorage, Log, LogOptions, Mark, Marks, MemoryView};
 
 use crate::harness::{
-    LINEAGE, NOW_MS, by_hand, channels, clock, durable, lineage, memory, open_log,
+    LINEAGE, NOW_MS, by_hand, channels, clock, durable, lineage, log_options, memory, open_log,
     open_log_by_hand, open_shard, options, producer,
 };
 
@@ -333,4 +333,27 @@ async fn the_clock_is_the_only_source_of_put_times() {
         times.extend(batch.stored.iter().map(|stored| stored.put_time_ms));
     }
     assert_eq!(times, [NOW_MS, NOW_MS - 5000]);
+}
+
+/// Otherwise a log that is full when its process ends is full for ever: what is stored drains only
+/// behind a lineage that is open.
+#[tokio::test]
+async fn a_lineage_opens_above_every_mark_and_then_takes_nothing_but_what_drains() {
+    let storage = FaultyStorage::new(1);
+    let marks = Marks { warn_percent: 0, stop_ingest_percent: 0, sinks_only_percent: 0 };
+    let view = Arc::new(MemoryView::new());
+    let log = Log::open(LogOptions { marks, ..log_options(&storage, view) }).expect("log").0;
+    assert_eq!(log.usage().mark, Mark::SinksOnly);
+    let shard = open_shard(&log, vec![durable(0, "main", 1 << 20)]).await;
+    let mut reader = shard.reader(0, 0).expect("reader");
+    assert_eq!(words(&shard, 0).await, "");
+    let session = TestProducer::continued(1, 0).session();
+    let refused = shard.open_session(session).await.expect_err("it is full");
+    let full = matches!(refused, PutError::Exhausted { reason: Exhaustion::Disk, .. });
+    assert!(full, "{refused:?}");
+    shard.end_at(shard.stop().await);
+    assert!(reader.next(1).await.expect("read").is_some_and(|batch| batch.is_empty()));
+    let remembered = shard.take_remembered(shard.watermark()).expect("all of it is stored");
+    assert!(shard.take_remembered(shard.watermark()).is_none(), "it is given away once");
+    drop(remembered);
 }

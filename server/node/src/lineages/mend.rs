@@ -1,0 +1,69 @@
+//! Shards that take nothing although nobody has moved them.
+
+use super::{LineageError, Lineages};
+use sdk_event::Lineage;
+use sdk_flow::penalty;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+impl Lineages {
+    /// Opens, until `stop`, what could not be opened when it was to be, and what has become unable to
+    /// take anything: a full log has room again once it drains, and what is damaged is rebuilt.
+    pub(crate) async fn mend(self: Arc<Self>, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let pause = tokio::time::sleep(penalty(failures, PAUSE_MAX));
+            let stopped = tokio::select! {
+                () = stop.cancelled() => true,
+                () = self.stopping.cancelled() => true,
+                () = pause => false,
+            };
+            if stopped {
+                return;
+            }
+            if self.is_whole() {
+                failures = 0;
+                continue;
+            }
+            failures += 1;
+            match self.settle().await {
+                Ok(()) => info!("every shard takes events again"),
+                Err(LineageError::Shards { .. }) => (),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(error, "shards cannot be opened, will try again");
+                }
+            }
+        }
+    }
+
+    /// Lineages of this process that take nothing more and that nobody has sealed: those that were
+    /// opened in vain and are begun in the log, for a lineage is opened once.
+    pub(super) fn spent(&self) -> Vec<Lineage> {
+        let unsealed = self.listed().into_iter().filter(|(_, sealed)| !sealed);
+        let spent = unsealed.filter(|(lineage, _)| match self.get(*lineage) {
+            Some(_) => false,
+            None => self.options.log.lineage(*lineage).is_some(),
+        });
+        spent.map(|(lineage, _)| lineage).collect()
+    }
+
+    /// Whether everything listed is held as it should be.
+    fn is_whole(&self) -> bool {
+        self.listed().into_iter().all(|(lineage, _)| self.get(lineage).is_some())
+    }
+
+    /// The lineages of the state that this node has, and whether they are sealed.
+    fn listed(&self) -> Vec<(Lineage, bool)> {
+        let node = self.options.cluster.node();
+        self.options.cluster.read(|state| {
+            let mine = state.lineages().filter(|(_, found)| found.replicas.contains(&node));
+            mine.map(|(lineage, found)| (lineage, found.sealed.is_some())).collect()
+        })
+    }
+}

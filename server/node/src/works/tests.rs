@@ -1,0 +1,176 @@
+use super::*;
+use sdk_channel::stop_lineage;
+use sdk_config::parse_node;
+use sdk_event::{Block, BlockBuilder, Codec, Level, Lineage, ProducerId};
+use sdk_files::fs::LocalFileSystems;
+use sdk_flow::{PutError, Receipt, SeededEntropy, SystemClock};
+use sdk_wal::{LogOptions, MemoryView};
+use server_ingest::{OpenSession, ShardHandle};
+use server_raft::{Raft, RaftOptions};
+use std::path::Path;
+
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// A node without doors, on a directory.
+struct TestNode {
+    works: Works,
+    log: Log,
+    tasks: Tasks,
+}
+
+fn log_options(dir: &Path) -> LogOptions {
+    LogOptions {
+        segment_bytes: 1 << 20,
+        quota_bytes: Some(64 << 20),
+        free_bytes_floor: 0,
+        reserve_bytes: 4096,
+        ..LogOptions::new(dir.join("log"))
+    }
+}
+
+impl TestNode {
+    async fn start(dir: &Path, log_options: LogOptions) -> Self {
+        let spec = format!(
+            r#"
+[flow.web]
+shards = 2
+replicas = 1
+[flow.web.sources.in]
+type = "collector"
+channels = ["main"]
+[flow.web.channels.main]
+type = "durable"
+[flow.web.sinks.out]
+type = "files"
+channel = "main"
+path = "{}/files/web/all"
+roll_interval = "100ms"
+"#,
+            dir.display()
+        );
+        let config = parse_node(&spec, "test.toml", &|_| None).expect("config").value;
+        let tasks = Tasks::new();
+        let view: Arc<dyn View> = Arc::new(MemoryView::new());
+        let log = Log::open(LogOptions { view: Arc::clone(&view), ..log_options }).expect("log").0;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let raft = RaftOptions {
+            quota_bytes: 4 << 20,
+            segment_bytes: 64 << 10,
+            reserve_bytes: 4 << 10,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            ..RaftOptions::new(dir.join("raft"), FIRST_NODE)
+        };
+        let options = WorksOptions {
+            config,
+            cluster: [0xc1; 16],
+            directory: [0xd1; 16],
+            addresses: Vec::new(),
+            log: log.clone(),
+            view,
+            raft: Raft::start(raft, &tasks).expect("raft"),
+            file_systems: Arc::new(LocalFileSystems::default()),
+            archive: None,
+            dead_letters: dir.join("dead"),
+            clock,
+            entropy,
+            host: HostNames::default(),
+        };
+        let works = Works::start(options, &mut Registry::default(), &tasks).await.expect("works");
+        Self { works, log, tasks }
+    }
+
+    async fn stop(self) {
+        self.works.stop(STOP_GRACE).await;
+        self.tasks.stop(STOP_GRACE).await;
+        drop(self.works);
+        self.log.stop();
+    }
+
+    /// Each shard's newest lineage, by shard.
+    fn newest(&self) -> Vec<Lineage> {
+        let lineages = self.works.cluster.read(|state| {
+            state.lineages().map(|(lineage, _)| ((lineage.flow, lineage.shard), lineage)).collect()
+        });
+        let newest: std::collections::BTreeMap<_, _> = lineages;
+        newest.into_values().collect()
+    }
+
+    fn is_drained(&self) -> bool {
+        let living = self.works.audit().into_iter().flat_map(|row| row.living);
+        living.map(|living| living.waiting).sum::<u64>() == 0
+    }
+}
+
+/// Someone who sends one block of one event after the other.
+struct Sender {
+    producer: ProducerId,
+    next: u64,
+}
+
+impl Sender {
+    /// The first producer whose events go to that shard.
+    fn to(node: &TestNode, shard: u32) -> Self {
+        let flow = node.works.flows.named("web").expect("flow");
+        let ids = (1..=u8::MAX).map(|byte| ProducerId([byte; 16]));
+        let producer = ids.into_iter().find(|id| flow.shard_of(*id) == shard as usize);
+        Self { producer: producer.expect("some producer goes there"), next: 0 }
+    }
+
+    fn block(&self) -> Block {
+        let mut builder = BlockBuilder::new(self.producer, 1, self.next);
+        builder.push(None, [], format!("event {}", self.next).as_bytes()).expect("fits");
+        builder.finish(Codec::None)
+    }
+
+    fn route(&self, node: &TestNode) -> Option<Arc<dyn ShardHandle>> {
+        node.works.router().route("web", self.producer).ok()
+    }
+
+    async fn send(&mut self, node: &TestNode) -> Result<Receipt, PutError> {
+        let shard = self.route(node).expect("the shard is open");
+        let (producer, lowest_sequence) = (self.producer, self.next);
+        let sent = lowest_sequence > 0;
+        let session = OpenSession { producer, generation: 1, lowest_sequence, sent };
+        shard.open_session(session).await?;
+        let receipt = shard.put(self.block()).await?;
+        self.next += 1;
+        Ok(receipt)
+    }
+}
+
+/// Waits for what takes a moment, as whoever looks at a node from outside would.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what} does not come to be"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_does_not_open_keeps_nothing_else_and_is_tried_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    let node = TestNode::start(dir.path(), log_options(dir.path())).await;
+    let mut first = Sender::to(&node, 0);
+    let mut second = Sender::to(&node, 1);
+    first.send(&node).await.expect("stored");
+    second.send(&node).await.expect("stored");
+    // The next lineage of a shard is begun already, as by a try that a full log has ended.
+    let begun = node.newest()[0];
+    let begun = Lineage { epoch: begun.epoch + 1, ..begun };
+    stop_lineage(&node.log, begun, 0).await.expect("written");
+    node.stop().await;
+
+    let node = TestNode::start(dir.path(), log_options(dir.path())).await;
+    assert!(first.route(&node).is_none(), "a lineage is opened once");
+    let receipt = second.send(&node).await.expect("the other shard takes events");
+    assert_eq!(receipt.level, Level::Local);
+    eventually("the first shard", || first.route(&node).is_some()).await;
+    let receipt = first.send(&node).await.expect("stored");
+    assert_eq!(receipt.lineage.epoch, begun.epoch + 1, "the one begun in vain is sealed");
+    eventually("an empty backlog", || node.is_drained()).await;
+    node.stop().await;
+}
