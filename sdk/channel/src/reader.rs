@@ -87,7 +87,13 @@ impl<S: Supply> ChannelReader for LineageReader<S> {
             }
             let limit = standing.watermark;
             if self.scanned < limit {
-                let found = self.supply.read(self.scanned, limit, bytes_max).await?;
+                let found = match self.supply.read(self.scanned, limit, bytes_max).await {
+                    // Whoever passes what is lost commits from there: first what lies before it.
+                    Err(ReadError::Lost { .. }) if self.scanned > self.cursor => {
+                        return Ok(Some(self.batch(Vec::new())));
+                    }
+                    read => read?,
+                };
                 if found.to <= self.scanned || found.to > limit {
                     let reason =
                         format!("reading from {} to {limit} ended at {}", self.scanned, found.to);

@@ -69,7 +69,7 @@ pub enum ReadError {
     /// The range is corrupt everywhere and booked as lost: seek to its end.
     #[error("offsets {from} to {to} are lost")]
     Lost {
-        /// The first offset that is lost.
+        /// The first offset that is lost: where the reader stands.
         from: u64,
         /// The first that is not.
         to: u64,

@@ -172,27 +172,42 @@ async fn room_is_counted_again_for_what_waits() {
     assert_eq!(channel.capacity.used(), 0);
 }
 
-#[tokio::test]
-async fn a_flipped_bit_is_listed_by_id_counted_and_passed() {
-    let storage = FaultyStorage::new(5);
-    let no_cache = |storage: &FaultyStorage| {
-        let options = LogOptions {
-            threads: false,
-            cache_bytes: 0,
-            ..log_options(storage, Arc::new(MemoryView::new()))
-        };
-        Log::open(options).expect("log").0
+/// A shard whose readers read the disk.
+async fn open_without_memory(
+    storage: &FaultyStorage,
+    channels: Vec<ChannelOptions>,
+) -> (Log, Arc<Shard>) {
+    let log_options = LogOptions {
+        threads: false,
+        cache_bytes: 0,
+        ..log_options(storage, Arc::new(MemoryView::new()))
     };
-    let log = no_cache(&storage);
-    let channel = durable(0, "main", 1 << 20);
-    let mut options = options(&log, vec![channel.clone()]);
+    let log = Log::open(log_options).expect("log").0;
+    let mut options = options(&log, channels);
     (options.recent, options.inline_reads) = (Arc::new(RecentMemory::new(0)), true);
     let shard = Shard::open(options, Remembered::nothing(LINEAGE, None));
     let shard = Arc::new(by_hand(&log, shard).await.expect("shard"));
+    (log, shard)
+}
+
+/// Flips a bit of what stands in the first segment.
+fn flip(storage: &FaultyStorage, text: &[u8]) {
+    let dir = std::path::Path::new("/log");
+    let first = storage.list(dir).expect("list");
+    let first = first.iter().find(|file| file.name.ends_with(".segment")).expect("a segment");
+    let path = dir.join(&first.name);
+    let contents = storage.contents(&path).expect("contents");
+    let at = contents.windows(text.len()).position(|bytes| bytes == text).expect("it is there");
+    storage.flip(&path, at as u64, 4);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_listed_by_id_counted_and_passed() {
+    let storage = FaultyStorage::new(5);
+    let channel = durable(0, "main", 1 << 20);
+    let (log, shard) = open_without_memory(&storage, vec![channel.clone()]).await;
     let test = async {
         let mut words = producer(&shard, 1).await;
-        let mut other = producer(&shard, 2).await.into(1);
-        let _ = &mut other;
         for word in ["before", "flipped away", "behind"] {
             shard.put(words.block(word)).await.expect("put");
         }
@@ -200,12 +215,7 @@ async fn a_flipped_bit_is_listed_by_id_counted_and_passed() {
     by_hand(&log, test).await;
     log.drive();
     let end = shard.watermark();
-    let first = storage.list(std::path::Path::new("/log")).expect("list");
-    let first = first.iter().find(|file| file.name.ends_with(".segment")).expect("a segment");
-    let path = std::path::Path::new("/log").join(&first.name);
-    let contents = storage.contents(&path).expect("contents");
-    let at = contents.windows(7).position(|bytes| bytes == b"flipped").expect("it is there");
-    storage.flip(&path, at as u64, 4);
+    flip(&storage, b"flipped");
 
     let mut reader = shard.reader(0, 0).expect("reader");
     let mut words = Vec::new();
@@ -291,4 +301,47 @@ async fn a_rotten_checkpoint_is_replaced_by_the_one_before() {
     assert!(rebuilt.exact, "the one before is kept for this");
     assert!(rebuilt.records > whole.records);
     assert_eq!(rebuilt.remembered.table.entries(), expected);
+}
+
+/// Records of another channel before what is lost: the reader has looked past them, the cursor has not.
+#[tokio::test]
+async fn what_is_lost_begins_where_the_cursor_stands() {
+    let storage = FaultyStorage::new(5);
+    let both = vec![durable(0, "main", 1 << 20), durable(1, "copy", 1 << 20)];
+    let (log, shard) = open_without_memory(&storage, both).await;
+    let test = async {
+        let mut main = producer(&shard, 1).await;
+        let mut copy = producer(&shard, 2).await.into(1);
+        shard.put(main.block("before")).await.expect("put");
+        for _ in 0..3 {
+            shard.put(copy.block("elsewhere")).await.expect("put");
+        }
+        shard.put(copy.block("flipped")).await.expect("put");
+        shard.put(main.block("behind")).await.expect("put");
+    };
+    by_hand(&log, test).await;
+    log.drive();
+    flip(&storage, b"flipped");
+
+    let mut reader = shard.reader(0, 0).expect("reader");
+    let (mut floor, mut words, mut lost) = (0, Vec::new(), 0);
+    while floor < shard.watermark() {
+        let (from, to) = match reader.next(1).await {
+            Ok(batch) => {
+                let batch = batch.expect("not the end");
+                words.extend(texts(&batch));
+                (batch.from, batch.to)
+            }
+            Err(ReadError::Lost { from, to }) => {
+                lost += to - from;
+                reader.seek(to);
+                (from, to)
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        // What a cursor takes: see `Cursor::commit`.
+        assert_eq!(from, floor, "a commit leaves no gap");
+        floor = to;
+    }
+    assert_eq!((words.join(" ").as_str(), lost), ("before behind", 1));
 }
