@@ -66,14 +66,15 @@ impl Block {
         Ok(Block(Arc::new(Checked { header, bytes, body, dictionary })))
     }
 
-    /// A block with the events at `positions` alone, which keep their ids, timestamps and headers.
+    /// The events at `positions` alone, which keep their ids, timestamps and headers.
     ///
-    /// Same producer, generation, shared headers and codec. `None` if `positions` is empty: a block
-    /// has at least one event. All positions give this block again.
+    /// Same producer, generation, shared headers and codec. All positions give this block again, none
+    /// give no block, and nearly always it is one. It may be more: keys are numbered anew, so that an
+    /// event may need more bytes than it had, and what does not fit goes on in the next block.
     ///
     /// # Panics
     /// If `positions` are not ascending positions of events of this block.
-    pub fn thin(&self, positions: &[u32]) -> Option<Block> {
+    pub fn thin(&self, positions: &[u32]) -> Vec<Block> {
         let ascending = positions.is_sorted_by(|a, b| a < b);
         let count = self.header().count;
         assert!(
@@ -81,16 +82,27 @@ impl Block {
             "positions must ascend and lie below {count}"
         );
         if positions.len() == count as usize {
-            return Some(self.clone());
+            return vec![self.clone()];
         }
+        let codec = self.header().codec;
         let mut wanted = positions.iter().copied().peekable();
+        let mut blocks = Vec::new();
         let mut builder = BlockBuilder::from_block(self);
         for event in self.events() {
-            if wanted.next_if_eq(&event.index()).is_some() {
-                builder.push_event(&event).expect("part of a block fits in a block");
+            if wanted.next_if_eq(&event.index()).is_none() {
+                continue;
             }
+            let mut pushed = builder.push_event(&event);
+            if matches!(pushed, Err(PushError::Full { .. })) && !builder.is_empty() {
+                blocks.push(builder.finish(codec));
+                pushed = builder.push_event(&event);
+            }
+            pushed.expect("an event of a block fits in a block");
         }
-        (!builder.is_empty()).then(|| builder.finish(self.header().codec))
+        if !builder.is_empty() {
+            blocks.push(builder.finish(codec));
+        }
+        blocks
     }
 
     /// What the block says about itself.

@@ -26,7 +26,7 @@ fn put() -> Put {
         channels: ChannelSet::of(0),
         optional: ChannelSet::EMPTY,
         positions: Positions::Some(Arc::clone(&kept)),
-        block: accepted.thin(&kept).unwrap(),
+        block: accepted.thin(&kept).remove(0),
     };
     Put {
         producer: PRODUCER,

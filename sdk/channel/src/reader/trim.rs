@@ -13,11 +13,12 @@ pub(crate) fn trim(stored: Stored, from: u64) -> Stored {
     }
     let first = u32::try_from(from - stored.first_offset).unwrap_or(u32::MAX);
     let parts = stored.parts.into_iter();
-    let parts = parts.filter_map(|(positions, block)| trim_part(positions, block, first)).collect();
+    let parts = parts.flat_map(|(positions, block)| trim_part(positions, block, first)).collect();
     Stored { parts, ..stored }
 }
 
-fn trim_part(positions: Positions, block: Block, first: u32) -> Option<(Positions, Block)> {
+/// What is left of a part: nothing, or a part, or several where it no longer fits in one block.
+fn trim_part(positions: Positions, block: Block, first: u32) -> Vec<(Positions, Block)> {
     let count = block.header().count;
     let all: Vec<u32> = match &positions {
         Positions::All => (0..count).collect(),
@@ -25,9 +26,14 @@ fn trim_part(positions: Positions, block: Block, first: u32) -> Option<(Position
     };
     let gone = all.partition_point(|position| *position < first);
     if gone == 0 {
-        return Some((positions, block));
+        return vec![(positions, block)];
     }
     let left: Vec<u32> = (gone as u32..count).collect();
-    let block = block.thin(&left)?;
-    Some((Positions::Some(Arc::from(&all[gone..])), block))
+    let mut rest = &all[gone..];
+    let part = |block: Block| {
+        let (positions, behind) = rest.split_at(block.header().count as usize);
+        rest = behind;
+        (Positions::Some(Arc::from(positions)), block)
+    };
+    block.thin(&left).into_iter().map(part).collect()
 }

@@ -8,13 +8,13 @@ use sdk_channel::{
     CHANNEL_FULL, Capacity, ChannelMetrics, ChannelOptions, DurableChannel, Remembered, Shard,
     ShardError, first_put_time, totals_below,
 };
-use sdk_event::Level;
+use sdk_event::{BlockBuilder, Codec, Level};
 use sdk_flow::{Channel as _, ChannelReader, ChannelSet, Exhaustion, PutError};
 use sdk_wal::{FaultyStorage, Log, LogOptions, Mark, Marks, MemoryView};
 
 use crate::harness::{
     LINEAGE, NOW_MS, by_hand, channels, clock, durable, lineage, log_options, memory, open_log,
-    open_log_by_hand, open_shard, options, producer,
+    open_log_at, open_log_by_hand, open_shard, options, producer,
 };
 
 async fn read_all(reader: &mut dyn ChannelReader, to: u64) -> Vec<String> {
@@ -356,4 +356,30 @@ async fn a_lineage_opens_above_every_mark_and_then_takes_nothing_but_what_drains
     let remembered = shard.take_remembered(shard.watermark()).expect("all of it is stored");
     assert!(shard.take_remembered(shard.watermark()).is_none(), "it is given away once");
     drop(remembered);
+}
+
+/// A block near its limit whose events need more bytes once the first is gone: see `Block::thin`.
+#[tokio::test]
+async fn a_reader_may_begin_inside_a_put_that_no_longer_fits_in_one_block() {
+    let log = open_log_at(tempfile::tempdir().expect("dir").path(), Arc::new(MemoryView::new()));
+    let shard = open_shard(&log, vec![durable(0, "main", u64::MAX)]).await;
+    let mut words = producer(&shard, 1).await;
+    let keys: Vec<String> = (0..192).map(|key| format!("k{key}")).collect();
+    let headers = |from: usize| keys[from..from + 64].iter().map(|key| (key.as_str(), ""));
+    let mut put = words.block("x");
+    let mut builder = BlockBuilder::new(put.producer, put.generation, put.first_sequence);
+    for from in [0, 64, 128] {
+        builder.push(None, headers(from), b"").expect("fits");
+    }
+    while builder.push(None, headers(0), b"").is_ok() {}
+    put.parts[0].block = builder.finish(Codec::None);
+    let header = *put.parts[0].block.header();
+    (put.count, put.block_crc) = (header.count, header.crc);
+    let receipt = shard.put(put).await.expect("put");
+    let from = receipt.first_offset + 1;
+    let mut reader = shard.reader(0, from).expect("reader");
+    let batch = reader.next(1 << 20).await.expect("read").expect("not the end");
+    let found = batch.events().map(|(offset, event)| (offset, event.sequence()));
+    let behind = 1..u64::from(receipt.count);
+    assert!(found.eq(behind.map(|at| (receipt.first_offset + at, at))));
 }

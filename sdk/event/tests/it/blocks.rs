@@ -27,6 +27,12 @@ pub(crate) fn decode(block: &Block) -> Block {
     Block::decode(block.bytes().clone()).expect("a built block decodes")
 }
 
+fn thin(block: &Block, positions: &[u32]) -> Block {
+    let mut blocks = block.thin(positions);
+    assert_eq!(blocks.len(), 1);
+    blocks.remove(0)
+}
+
 fn ids(block: &Block) -> Vec<u64> {
     block.events().map(|event| event.sequence()).collect()
 }
@@ -101,24 +107,45 @@ fn the_header_is_readable_without_the_body() {
 fn a_thinned_block_keeps_the_ids_of_what_is_left() {
     for codec in Codec::ALL {
         let block = shop(codec);
-        let thin = decode(&block.thin(&[0, 2]).unwrap());
+        let thin = decode(&thin(&block, &[0, 2]));
         assert_eq!((thin.header().count, thin.header().thinned()), (2, true));
         let left: Vec<_> = block.events().filter(|event| event.index() != 1).collect();
         for (event, before) in thin.events().zip(left) {
             assert_eq!(event.id(), before.id());
             assert_eq!(event.to_event(), before.to_event());
         }
-        assert_eq!(ids(&thin.thin(&[1]).unwrap()), [102]);
+        assert_eq!(ids(&self::thin(&thin, &[1])), [102]);
     }
 }
 
 #[test]
 fn thinning_at_the_ends_leaves_no_hole() {
     let block = shop(Codec::None);
-    let tail = block.thin(&[1, 2]).unwrap();
+    let tail = thin(&block, &[1, 2]);
     assert_eq!((ids(&tail), tail.header().thinned()), (vec![101, 102], false));
-    assert_eq!(block.thin(&[0, 1, 2]), Some(block.clone()));
-    assert_eq!(block.thin(&[]), None);
+    assert_eq!(block.thin(&[0, 1, 2]), [block.clone()]);
+    assert_eq!(block.thin(&[]), []);
+}
+
+/// 192 keys; a first event that uses those of all events behind the third, so that their numbers take a
+/// byte. Without it the others come first, and each event takes 64 bytes more.
+#[test]
+fn what_no_longer_fits_in_one_block_becomes_two() {
+    let keys: Vec<String> = (0..192).map(|key| format!("k{key}")).collect();
+    let headers = |from: usize| keys[from..from + 64].iter().map(|key| (key.as_str(), ""));
+    let mut builder = builder();
+    for from in [0, 64, 128] {
+        builder.push(None, headers(from), b"").unwrap();
+    }
+    while builder.push(None, headers(0), b"").is_ok() {}
+    let block = decode(&builder.finish(Codec::None));
+    let positions: Vec<u32> = (1..block.header().count).collect();
+    let blocks: Vec<Block> = block.thin(&positions).iter().map(decode).collect();
+    assert_eq!(blocks.len(), 2, "or there was nothing to try");
+    let left = blocks.iter().flat_map(Block::events).map(|event| event.to_event());
+    assert!(left.eq(block.events().skip(1).map(|event| event.to_event())));
+    let ids: Vec<u64> = blocks.iter().flat_map(ids).collect();
+    assert_eq!(ids, self::ids(&block)[1..]);
 }
 
 #[test]
@@ -129,7 +156,7 @@ fn thinning_by_a_position_that_is_not_there_panics() {
 
 #[test]
 fn events_change_and_keep_their_ids() {
-    let block = shop(Codec::None).thin(&[0, 2]).unwrap();
+    let block = thin(&shop(Codec::None), &[0, 2]);
     let mut builder = BlockBuilder::from_block(&block);
     builder.shared_header("dc", "fra").unwrap();
     for event in block.events() {
