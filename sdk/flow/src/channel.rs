@@ -44,8 +44,8 @@ pub trait Channel: Send + Sync {
 #[async_trait]
 pub trait ChannelReader: Send {
     /// Waits for stored puts, then returns what lies between the reader and the
-    /// watermark, at least one put and then no more once `bytes_max` is passed.
-    /// The reader moves to the batch's end.
+    /// watermark, at least one put and then no more once `bytes_max` is passed, by
+    /// what the blocks take in memory. The reader moves to the batch's end.
     ///
     /// `None` is the end of a sealed lineage: everything below its length has
     /// been read. It never returns anything at or above the watermark.

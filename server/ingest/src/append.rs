@@ -11,6 +11,7 @@ mod outbox;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use proto::v1::{AppendRequest, Code};
@@ -69,11 +70,11 @@ pub(crate) struct Append {
     failed: Option<Failed>,
     next_number: u64,
     puts: FuturesUnordered<BoxFuture<'static, Finished>>,
-    /// Bytes of the blocks in `puts`.
+    /// Bytes of the blocks in `puts`, as they are in memory.
     in_flight: usize,
     /// A block that waits for room in flight; nothing is read behind it.
     held: Option<Pending>,
-    /// The log had no room for it at the moment: when to put it again.
+    /// The log, or memory, had no room for it at the moment: when to try it again.
     held_until: Option<Instant>,
     commits: Commits,
     quiet_since: Instant,
@@ -94,13 +95,19 @@ struct Failed {
     expected: u64,
 }
 
-/// A block that is checked and not put yet.
+/// A block that is not put yet.
 struct Pending {
     number: u64,
-    block: Block,
+    block: Received,
     hold: Option<Hold>,
     /// Since when it could be put.
     since: Instant,
+}
+
+/// A block as it came, or once it is checked.
+enum Received {
+    Bytes(Bytes),
+    Block(Block),
 }
 
 /// How a put or a gap ended.

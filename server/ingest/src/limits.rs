@@ -37,6 +37,9 @@ pub const SEND_QUEUED_MAX: usize = 16_384;
 /// Flows that have a lane for `Send`.
 pub const SEND_LANES_MAX: usize = 4_096;
 
+/// How soon a block is tried again that found no memory to be decompressed in.
+pub const UNPACK_RETRY: Duration = Duration::from_millis(20);
+
 /// How long a peer is told to wait when nothing says how long it takes.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -49,9 +52,10 @@ pub struct Limits {
     pub streams_per_connection_max: u32,
     /// Unary calls under way on all connections; one more is answered `RESOURCE_EXHAUSTED`.
     pub calls_max: usize,
-    /// Bytes of one session that are not stored yet; at it the stream is not read.
+    /// Bytes of one session that are not stored yet, decompressed as well; at it the stream is not read.
     pub in_flight_bytes_max: usize,
-    /// Bytes that are read and not stored, of all connections; at it no socket is read.
+    /// Bytes that are read and not stored, and what they unpack to, of all connections; at it no socket is
+    /// read.
     pub memory_bytes_max: usize,
     /// How long memory may stand at its limit with nothing stored before the connection that
     /// holds the most unfinished bytes is cut.

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::connection::Connection;
 
-/// Counts bytes from the moment a socket gives them until they are stored.
+/// Counts bytes from the moment a socket gives them until they are stored, and what they unpack to.
 ///
 /// At the limit no socket is read, so the peers' own buffers fill and they wait. What was begun
 /// goes on; each release lets the waiting connections read again.
@@ -15,7 +15,9 @@ use crate::connection::Connection;
 pub(crate) struct Memory {
     limit: usize,
     held: AtomicUsize,
-    /// The same, for people.
+    /// What of it messages take beyond the bytes they came as.
+    unpacked: AtomicUsize,
+    /// `held`, for people.
     gauge: Gauge,
     /// Grows with every release, so that standing still can be seen.
     releases: AtomicU64,
@@ -28,6 +30,7 @@ impl Memory {
         Arc::new(Memory {
             limit,
             held: AtomicUsize::new(0),
+            unpacked: AtomicUsize::new(0),
             gauge,
             releases: AtomicU64::new(0),
             waiting: Mutex::new(Vec::new()),
@@ -42,6 +45,12 @@ impl Memory {
     /// Whether sockets wait.
     pub(crate) fn is_full(&self) -> bool {
         self.held() >= self.limit
+    }
+
+    /// Whether a block may be decompressed now. At the limit one is at a time, so that what is read
+    /// already gets stored.
+    pub(crate) fn may_unpack(&self) -> bool {
+        !self.is_full() || self.unpacked.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn releases(&self) -> u64 {
@@ -89,17 +98,29 @@ impl Memory {
 pub(crate) struct Hold {
     memory: Arc<Memory>,
     bytes: usize,
+    /// Of these, what the message takes beyond the bytes it came as.
+    unpacked: usize,
 }
 
 impl Hold {
     /// Takes over bytes that are charged already.
     pub(crate) fn adopt(memory: Arc<Memory>, bytes: usize) -> Hold {
-        Hold { memory, bytes }
+        Hold { memory, bytes, unpacked: 0 }
+    }
+
+    /// The message takes so many bytes in all, now that it is looked at.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        self.memory.charge(more);
+        self.memory.unpacked.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        self.unpacked += more;
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.memory.unpacked.fetch_sub(self.unpacked, Ordering::Relaxed);
         self.memory.release(self.bytes);
     }
 }

@@ -15,6 +15,7 @@ use tonic::Status;
 
 use crate::connection::Charge;
 use crate::limits::{RETRY_AFTER, SEND_LANES_MAX, SEND_QUEUED_MAX};
+use crate::memory::Hold;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::router::{Router, ShardHandle};
@@ -30,6 +31,8 @@ struct Call {
     reply: oneshot::Sender<Result<Stored, Refusal>>,
     /// Keeps the bytes charged until they are stored.
     _charge: Option<Arc<Charge>>,
+    /// The same for what the events take beside their bytes.
+    _beside: Option<Hold>,
 }
 
 /// Where a call's events are.
@@ -90,8 +93,10 @@ impl Lanes {
     ) -> Result<Stored, Refusal> {
         let asked = wire::to_level(request.ack)?;
         let bytes = check::events(&request.events)?;
+        let beside = charge.as_ref().map(|charge| charge.beside(beside_bytes(&request.events)));
         let (reply, answer) = oneshot::channel();
-        let call = Call { events: request.events, bytes, asked, reply, _charge: charge };
+        let events = request.events;
+        let call = Call { events, bytes, asked, reply, _charge: charge, _beside: beside };
         self.lane(&request.flow)?.try_send(call).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Refusal::new(proto::v1::Code::ResourceExhausted, "too many calls wait")
@@ -152,6 +157,16 @@ impl Stored {
             events: (0..self.count).map(event).collect(),
         }
     }
+}
+
+/// Headers that a map makes room for at once.
+const HEADERS_AT_ONCE: usize = 11;
+
+/// What events take in memory beside their text: an event without content comes as two bytes.
+fn beside_bytes(events: &[PlainEvent]) -> usize {
+    let room = |event: &PlainEvent| event.headers.len().next_multiple_of(HEADERS_AT_ONCE);
+    let headers: usize = events.iter().map(room).sum();
+    size_of_val(events) + headers * size_of::<(String, String)>()
 }
 
 fn fresh_producer(entropy: &dyn Entropy) -> ProducerId {

@@ -87,6 +87,7 @@ struct Collect {
     channel: u8,
     from: u64,
     limit: u64,
+    /// Of what is read, as it is in memory.
     bytes_left: usize,
     records_left: usize,
     stored: Vec<Stored>,
@@ -137,6 +138,7 @@ impl Collect {
             let (expected, found) = (self.to, record.first_offset);
             return Err(storage(LogReadError::OutOfSequence { expected, found }));
         }
+        let mut bytes = record.body.len();
         if record.kind == kind::PUT {
             let Record::Put(put) = Record::decode(record).map_err(storage)? else {
                 return Err(ReadError::Storage("a put record is none".into()));
@@ -147,6 +149,9 @@ impl Collect {
                     parts.push((part.positions.clone(), decode(&put, part.block.clone())?));
                 }
             }
+            // What compression saves on the disk it does not save in memory.
+            let unpacked = parts.iter().map(|(_, block): &(_, Block)| block.memory_bytes());
+            bytes = bytes.max(unpacked.sum());
             let dropped = put.dropped.iter();
             let dropped = dropped.filter(|dropped| dropped.channels.contains(self.channel));
             let dropped = dropped.map(|dropped| (dropped.rule.clone(), dropped.events)).collect();
@@ -158,7 +163,7 @@ impl Collect {
                 dropped,
             });
         }
-        self.pass(record.end(), record.kind == kind::CURSOR, record.body.len());
+        self.pass(record.end(), record.kind == kind::CURSOR, bytes);
         Ok(())
     }
 

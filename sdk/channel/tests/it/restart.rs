@@ -7,7 +7,7 @@ use sdk_channel::{
     ChannelOptions, DurableChannel, Rebuilt, RecentMemory, Remembered, SealedLineage, Shard,
     lost_events, rebuild, stop_lineage, totals_below,
 };
-use sdk_event::Lineage;
+use sdk_event::{BlockBuilder, Codec, Lineage};
 use sdk_flow::{Channel as _, PutError, ReadError, Rejection};
 use sdk_wal::{FaultyStorage, Log, LogOptions, MemoryView, Storage as _, View};
 
@@ -344,4 +344,34 @@ async fn what_is_lost_begins_where_the_cursor_stands() {
         floor = to;
     }
     assert_eq!((words.join(" ").as_str(), lost), ("before behind", 1));
+}
+
+/// 32 blocks of a MiB each, of which the disk has a few hundred bytes.
+#[tokio::test]
+async fn a_batch_is_bounded_by_what_it_takes_in_memory() {
+    let storage = FaultyStorage::new(5);
+    let (log, shard) = open_without_memory(&storage, vec![durable(0, "main", u64::MAX)]).await;
+    let test = async {
+        let mut words = producer(&shard, 1).await;
+        for _ in 0..32 {
+            let mut put = words.block("x");
+            let mut builder = BlockBuilder::new(put.producer, put.generation, put.first_sequence);
+            builder.push(None, [], &vec![0; 1 << 20]).expect("fits");
+            put.parts[0].block = builder.finish(Codec::Zstd);
+            put.block_crc = put.parts[0].block.header().crc;
+            assert!(put.bytes() < 1024);
+            shard.put(put).await.expect("put");
+        }
+    };
+    by_hand(&log, test).await;
+    let mut reader = shard.reader(0, 0).expect("reader");
+    let mut events = 0;
+    while reader.cursor() < shard.watermark() {
+        let batch = reader.next(3 << 20).await.expect("read").expect("not the end");
+        let blocks = batch.stored.iter().flat_map(|stored| &stored.parts);
+        let bytes: usize = blocks.map(|(_, block)| block.memory_bytes()).sum();
+        assert!(bytes < 4 << 20, "a batch of 3 MiB takes {bytes} bytes");
+        events += batch.len();
+    }
+    assert_eq!(events, 32);
 }

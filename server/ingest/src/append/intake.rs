@@ -9,13 +9,14 @@ use futures::future::BoxFuture;
 use prost::Message as _;
 use proto::v1::append_request::Kind;
 use proto::v1::{self, AppendRequest, AppendResponse, Bind, Code, Coordinates};
-use sdk_event::{Block, Level};
+use sdk_event::{Block, BlockHeader, Codec, Level};
 use sdk_flow::{Exhaustion, PutError};
 use sdk_tls::Caller;
 use tokio::time::Instant;
 
-use super::{Append, Bound, Finished, GRPC_HEADER_BYTES, Pending};
+use super::{Append, Bound, Finished, GRPC_HEADER_BYTES, Pending, Received};
 use crate::levels::agree;
+use crate::limits::UNPACK_RETRY;
 use crate::memory::Hold;
 use crate::refusal::Refusal;
 use crate::{router, wire};
@@ -82,16 +83,9 @@ impl Append {
     async fn block(&mut self, number: u64, bytes: Bytes, hold: Option<Hold>) {
         self.context.metrics.blocks.inc();
         self.context.metrics.block_bytes.inc_by(bytes.len() as u64);
-        if self.is_behind(number) {
-            return;
-        }
-        match self.check(bytes) {
-            Ok(block) => {
-                self.held = Some(Pending { number, block, hold, since: Instant::now() });
-                self.put_held().await;
-            }
-            Err((expected, refusal)) => self.fail(number, expected, refusal),
-        }
+        let block = Received::Bytes(bytes);
+        self.held = Some(Pending { number, block, hold, since: Instant::now() });
+        self.put_held().await;
     }
 
     /// Answers a message behind a refused one; false if there is none.
@@ -134,25 +128,40 @@ impl Append {
 
     /// Puts the block that waits, if there is room in flight for it.
     pub(super) async fn put_held(&mut self) {
-        let in_flight_max = self.context.limits.in_flight_bytes_max;
-        let fits = |pending: &mut Pending| {
-            let bytes = pending.block.bytes().len();
-            self.in_flight == 0 || self.in_flight + bytes <= in_flight_max
-        };
         if self.held_until.is_some() && self.failed.is_none() {
             return;
         }
-        let Some(pending) = self.held.take_if(fits) else { return };
+        let Some(pending) = self.held.take() else { return };
         self.held_until = None;
         if self.is_behind(pending.number) {
             return;
         }
-        let Pending { number, block, hold, since } = pending;
-        let (shard, asked) = match self.bound() {
-            Ok(bound) => (Arc::clone(&bound.shard), bound.asked),
+        let (bytes, unpacks) = pending.block.memory_bytes();
+        let fits = self.in_flight + bytes <= self.context.limits.in_flight_bytes_max;
+        if self.in_flight > 0 && !fits {
+            // Tried again when one of those is stored.
+            self.held = Some(pending);
+            return;
+        }
+        if unpacks && self.charge.as_ref().is_some_and(|charge| !charge.may_unpack()) {
+            self.held = Some(pending);
+            self.held_until = Some(Instant::now() + UNPACK_RETRY);
+            return;
+        }
+        let Pending { number, block, mut hold, since } = pending;
+        let checked = match block {
+            Received::Bytes(bytes) => self.check(bytes),
+            Received::Block(block) => Ok(block),
+        };
+        let bound = checked.and_then(|block| Ok((block, self.bound()?)));
+        let (block, shard, asked) = match bound {
+            Ok((block, bound)) => (block, Arc::clone(&bound.shard), bound.asked),
             Err((expected, refusal)) => return self.fail(number, expected, refusal),
         };
-        let (bytes, header) = (block.bytes().len(), *block.header());
+        let (bytes, header) = (block.memory_bytes(), *block.header());
+        if let Some(hold) = &mut hold {
+            hold.grow(bytes);
+        }
         let again = block.clone();
         let put = async move {
             let result = shard.put(block).await.map(Some);
@@ -175,7 +184,8 @@ impl Append {
                 if since.elapsed() < self.context.limits.log_patience =>
             {
                 let hold = finished.hold.take();
-                self.held = Some(Pending { number, block: again, hold, since });
+                let block = Received::Block(again);
+                self.held = Some(Pending { number, block, hold, since });
                 self.held_until = Some(Instant::now() + retry_after);
             }
             _ => self.finished(finished),
@@ -226,6 +236,21 @@ impl Append {
                 self.puts.push(put);
                 None
             }
+        }
+    }
+}
+
+impl Received {
+    /// What the block takes in memory once it is checked, and whether it has to be decompressed for
+    /// that. One that is not valid is refused at once.
+    fn memory_bytes(&self) -> (usize, bool) {
+        match self {
+            Received::Block(block) => (block.memory_bytes(), false),
+            Received::Bytes(bytes) => match BlockHeader::decode(bytes) {
+                Ok(BlockHeader { codec: Codec::None, .. }) => (bytes.len(), false),
+                Ok(header) => (bytes.len() + header.raw_bytes as usize, true),
+                Err(_) => (0, false),
+            },
         }
     }
 }

@@ -32,6 +32,18 @@ impl Charge {
         subtract(&self.connection.unfinished, bytes);
         Hold::adopt(Arc::clone(&self.connection.memory), bytes)
     }
+
+    /// Memory that the request takes beside its bytes.
+    pub(crate) fn beside(&self, bytes: usize) -> Hold {
+        let mut hold = Hold::adopt(Arc::clone(&self.connection.memory), 0);
+        hold.grow(bytes);
+        hold
+    }
+
+    /// Whether a block may be decompressed now.
+    pub(crate) fn may_unpack(&self) -> bool {
+        self.connection.memory.may_unpack()
+    }
 }
 
 impl Drop for Charge {

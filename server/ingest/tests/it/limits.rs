@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::v1::append_request::Kind;
-use proto::v1::{AppendRequest, Code, Level};
+use proto::v1::{AppendRequest, Code, Level, PlainEvent, SendRequest};
 use sdk_event::limits::BLOCK_BYTES_MAX;
 use server_ingest::limits::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,7 +55,7 @@ async fn a_session_has_eight_mebibytes_in_flight() {
     let sending = async {
         for first in 0..20 {
             let message = AppendRequest {
-                kind: Some(Kind::Block(large_block(first, MIB - 200).bytes().clone())),
+                kind: Some(Kind::Block(large_block(first, MIB - 1024).bytes().clone())),
             };
             requests.send(message).await.expect("open");
         }
@@ -78,11 +78,87 @@ async fn a_session_has_eight_mebibytes_in_flight() {
 }
 
 #[tokio::test]
+async fn a_session_has_eight_mebibytes_in_flight_as_they_are_unpacked() {
+    let node = Node::start(sdk_event::Level::Local).await;
+    node.twin.hold();
+    let (requests, mut answers) = node.stream(Level::Local).await.into_parts();
+    let sending = async {
+        for first in 0..20 {
+            let block = compressed_block(crate::harness::PRODUCER, first, MIB - 2048);
+            assert!(block.bytes().len() < 1024);
+            let kind = Some(Kind::Block(block.bytes().clone()));
+            requests.send(AppendRequest { kind }).await.expect("open");
+        }
+    };
+    let watching = async {
+        eventually("eight blocks are in flight", || node.twin.blocks() == 8).await;
+        let held = node.metrics.memory_bytes.get();
+        assert!(held > 7 * MIB as i64, "{held} bytes are counted");
+        // Those behind them have come; one is looked at in a stream's turn, none is put.
+        eventually("all have come", || node.metrics.blocks.get() > 8).await;
+        assert_eq!(node.twin.blocks(), 8);
+        node.twin.release_all();
+        for _ in 0..20 {
+            let answer = in_time(answers.message()).await.expect("an answer").expect("an answer");
+            assert_eq!(answer.code(), Code::Ok);
+        }
+    };
+    futures::join!(sending, watching);
+    eventually("all memory is given back", || node.metrics.memory_bytes.get() == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_memory_limit_nothing_more_is_unpacked_and_afterwards_all_goes_on() {
+    let limits = Limits { memory_bytes_max: 2 * MIB, ..Limits::default() };
+    let node = Node::with(sdk_event::Level::Local, limits).await;
+    node.twin.hold();
+    let mut streams = Vec::new();
+    for producer in 0..6u8 {
+        streams.push(OneBlock::bind(&node, producer).await);
+    }
+    for OneBlock { producer, stream } in &streams {
+        stream.block(&compressed_block(*producer, 0, MIB - 2048)).await;
+    }
+    eventually("all have come", || node.metrics.blocks.get() == 6).await;
+    eventually("memory is full", || node.metrics.memory_bytes.get() >= 2 * MIB as i64).await;
+    assert!(node.metrics.memory_bytes.get() < 4 * MIB as i64);
+    assert!(node.twin.blocks() <= 3, "{} are unpacked", node.twin.blocks());
+    node.twin.release_all();
+    for mut stream in streams {
+        let answer = stream.stream.answer().await;
+        assert_eq!(answer.code(), Code::Ok, "{}", answer.reason);
+    }
+    eventually("all memory is given back", || node.metrics.memory_bytes.get() == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn plain_events_count_with_what_they_take_in_memory() {
+    let node = Node::start(sdk_event::Level::Local).await;
+    node.twin.hold();
+    let mut client = node.client().await;
+    let events = vec![PlainEvent::default(); 10_000];
+    let request = SendRequest { flow: crate::twin::FLOW.to_owned(), ack: 0, events };
+    let call = async { client.send(request).await.expect("stored") };
+    let watching = async {
+        eventually("it is on its way", || node.twin.blocks() == 1).await;
+        let held = node.metrics.memory_bytes.get();
+        let least = 10_000 * size_of::<PlainEvent>() as i64;
+        assert!(held >= least, "20 kB came, {held} bytes are counted, {least} are used");
+        node.twin.release_all();
+    };
+    futures::join!(call, watching);
+    eventually("all memory is given back", || node.metrics.memory_bytes.get() == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_stored_does_not_count_while_it_waits_for_files() {
     let node = Node::start(sdk_event::Level::Local).await;
     let mut stream = node.stream(Level::Committed).await;
     for first in 0..20 {
-        stream.block(&large_block(first, MIB - 200)).await;
+        stream.block(&large_block(first, MIB - 1024)).await;
     }
     eventually("all twenty are stored", || node.twin.blocks() == 20).await;
     eventually("none of them is in memory", || node.metrics.memory_bytes.get() == 0).await;
@@ -242,6 +318,13 @@ async fn noise_and_silence_on_the_port_end_and_hurt_nobody() {
     assert_eq!(stream.line().await, "1 ok");
     assert_eq!(node.metrics.memory_bytes.get(), 0);
     node.stop().await;
+}
+
+/// A block of one event of so many zeros, as small as it can be made.
+fn compressed_block(producer: sdk_event::ProducerId, first: u64, bytes: usize) -> sdk_event::Block {
+    let mut builder = sdk_event::BlockBuilder::new(producer, 1, first);
+    builder.push(None, [], &vec![0; bytes]).expect("fits");
+    builder.finish(sdk_event::Codec::Zstd)
 }
 
 /// A client with a connection and a producer of its own, and one block to send.
