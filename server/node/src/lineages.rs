@@ -9,8 +9,8 @@ use crate::off_thread::{is_inline, off_thread};
 use crate::shard::OpenShard;
 use crate::version::{Capacities, Version, VersionChannel, VersionError};
 use sdk_channel::{
-    ChannelKind, ChannelMetrics, ChannelOptions, RecentMemory, Remembered, SealedLineage, Shard,
-    ShardOptions, Totals, rebuild, stop_lineage,
+    ChannelKind, ChannelMetrics, ChannelOptions, RecentMemory, RecoverError, Remembered,
+    SealedLineage, Shard, ShardOptions, Totals, rebuild, stop_lineage,
 };
 use sdk_event::Lineage;
 use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError};
@@ -442,7 +442,11 @@ impl Lineages {
             return Ok(Remembered::nothing(lineage, Some(view)));
         }
         let (log, lineages) = (self.options.log.clone(), sealed.to_vec());
-        let rebuilt = off_thread(move || rebuild(&log, &lineages, lineage, Some(view)));
+        let rebuilt = off_thread(move || match rebuild(&log, &lineages, lineage, Some(view)) {
+            // Memory has room for all of it.
+            Err(RecoverError::View) => rebuild(&log, &lineages, lineage, None),
+            rebuilt => rebuilt,
+        });
         let failed = |error: BoxError| LineageError::Log { lineage, doing: "rebuilt", error };
         let rebuilt = rebuilt.await.map_err(|error| failed(Box::new(error)))?;
         let rebuilt = rebuilt.map_err(|error| failed(Box::new(error)))?;

@@ -1,6 +1,6 @@
 //! Shards that take nothing although nobody has moved them.
 
-use super::{LineageError, Lineages};
+use super::{Held, HeldLineage, LineageError, Lineages};
 use sdk_event::Lineage;
 use sdk_flow::penalty;
 use std::sync::Arc;
@@ -42,11 +42,13 @@ impl Lineages {
         }
     }
 
-    /// Lineages of this process that take nothing more and that nobody has sealed: those that were
-    /// opened in vain and are begun in the log, for a lineage is opened once.
+    /// Lineages of this process that take nothing more and that nobody has sealed: those whose table of
+    /// producers is damaged, which the log still has, and those that were opened in vain and are begun
+    /// in the log, for a lineage is opened once.
     pub(super) fn spent(&self) -> Vec<Lineage> {
         let unsealed = self.listed().into_iter().filter(|(_, sealed)| !sealed);
         let spent = unsealed.filter(|(lineage, _)| match self.get(*lineage) {
+            Some(HeldLineage { held: Held::Written(shard), .. }) => shard.damage().is_some(),
             Some(_) => false,
             None => self.options.log.lineage(*lineage).is_some(),
         });
@@ -55,7 +57,8 @@ impl Lineages {
 
     /// Whether everything listed is held as it should be.
     fn is_whole(&self) -> bool {
-        self.listed().into_iter().all(|(lineage, _)| self.get(lineage).is_some())
+        let held = self.listed().into_iter().all(|(lineage, _)| self.get(lineage).is_some());
+        held && self.spent().is_empty()
     }
 
     /// The lineages of the state that this node has, and whether they are sealed.

@@ -3,13 +3,15 @@ use sdk_channel::stop_lineage;
 use sdk_config::parse_node;
 use sdk_event::{Block, BlockBuilder, Codec, Level, Lineage, ProducerId};
 use sdk_files::fs::LocalFileSystems;
-use sdk_flow::{PutError, Receipt, SeededEntropy, SystemClock};
-use sdk_wal::{LogOptions, MemoryView};
+use sdk_flow::{Exhaustion, PutError, Receipt, SeededEntropy, SystemClock};
+use sdk_wal::{KeyValue, LogOptions, MemoryView, ViewError};
 use server_ingest::{OpenSession, ShardHandle};
 use server_raft::{Raft, RaftOptions};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const STOP_GRACE: Duration = Duration::from_secs(10);
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A node without doors, on a directory.
 struct TestNode {
@@ -50,8 +52,8 @@ roll_interval = "100ms"
         );
         let config = parse_node(&spec, "test.toml", &|_| None).expect("config").value;
         let tasks = Tasks::new();
-        let view: Arc<dyn View> = Arc::new(MemoryView::new());
-        let log = Log::open(LogOptions { view: Arc::clone(&view), ..log_options }).expect("log").0;
+        let view = Arc::clone(&log_options.view);
+        let log = Log::open(log_options).expect("log").0;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let raft = RaftOptions {
@@ -111,11 +113,25 @@ struct Sender {
 
 impl Sender {
     /// The first producer whose events go to that shard.
-    fn to(node: &TestNode, shard: u32) -> Self {
+    fn to(node: &TestNode, shard: usize) -> Self {
+        Self::all_to(node, shard).next().expect("some producer goes there")
+    }
+
+    /// Producers whose events go to that shard, without end.
+    fn all_to(node: &TestNode, shard: usize) -> impl Iterator<Item = Self> {
         let flow = node.works.flows.named("web").expect("flow");
-        let ids = (1..=u8::MAX).map(|byte| ProducerId([byte; 16]));
-        let producer = ids.into_iter().find(|id| flow.shard_of(*id) == shard as usize);
-        Self { producer: producer.expect("some producer goes there"), next: 0 }
+        let ids = (1_u128..).map(|number| ProducerId(number.to_be_bytes()));
+        let ids = ids.filter(move |id| flow.shard_of(*id) == shard);
+        ids.map(|producer| Self { producer, next: 0 })
+    }
+
+    async fn open_session(&self, node: &TestNode) -> Result<Lineage, PutError> {
+        let moving = PutError::Exhausted { reason: Exhaustion::Moving, retry_after: MOMENT };
+        let shard = self.route(node).ok_or(moving)?;
+        let (producer, lowest_sequence) = (self.producer, self.next);
+        let sent = lowest_sequence > 0;
+        let session = OpenSession { producer, generation: 1, lowest_sequence, sent };
+        shard.open_session(session).await.map(|_| shard.lineage())
     }
 
     fn block(&self) -> Block {
@@ -129,11 +145,8 @@ impl Sender {
     }
 
     async fn send(&mut self, node: &TestNode) -> Result<Receipt, PutError> {
+        self.open_session(node).await?;
         let shard = self.route(node).expect("the shard is open");
-        let (producer, lowest_sequence) = (self.producer, self.next);
-        let sent = lowest_sequence > 0;
-        let session = OpenSession { producer, generation: 1, lowest_sequence, sent };
-        shard.open_session(session).await?;
         let receipt = shard.put(self.block()).await?;
         self.next += 1;
         Ok(receipt)
@@ -144,7 +157,7 @@ impl Sender {
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(MOMENT).await;
         }
     });
     waited.await.unwrap_or_else(|_| panic!("{what} does not come to be"));
@@ -172,5 +185,79 @@ async fn a_shard_that_does_not_open_keeps_nothing_else_and_is_tried_again() {
     let receipt = first.send(&node).await.expect("stored");
     assert_eq!(receipt.lineage.epoch, begun.epoch + 1, "the one begun in vain is sealed");
     eventually("an empty backlog", || node.is_drained()).await;
+    node.stop().await;
+}
+
+/// A view that loses producers while it is told to.
+struct Forgetful {
+    view: MemoryView,
+    forgets: AtomicBool,
+}
+
+impl View for Forgetful {
+    fn put(&self, tree: &str, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+        match tree == "producers" && self.forgets.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => self.view.put(tree, key, value),
+        }
+    }
+
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        self.view.get(tree, key)
+    }
+
+    fn remove(&self, tree: &str, key: &[u8]) -> Result<(), ViewError> {
+        self.view.remove(tree, key)
+    }
+
+    fn range(
+        &self,
+        tree: &str,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<KeyValue>, ViewError> {
+        self.view.range(tree, from, to, max)
+    }
+
+    fn last_at_or_below(&self, tree: &str, key: &[u8]) -> Result<Option<KeyValue>, ViewError> {
+        self.view.last_at_or_below(tree, key)
+    }
+
+    fn clear(&self, tree: &str) -> Result<(), ViewError> {
+        self.view.clear(tree)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_whose_memory_of_producers_is_damaged_goes_on_in_a_new_lineage() {
+    let dir = tempfile::tempdir().expect("dir");
+    let forgets = AtomicBool::new(true);
+    let view = Arc::new(Forgetful { view: MemoryView::new(), forgets });
+    let options = LogOptions { view: Arc::clone(&view) as _, ..log_options(dir.path()) };
+    let node = TestNode::start(dir.path(), options).await;
+    // More than a table keeps in memory, so that the view has the first ones; or it should.
+    let many: Vec<Sender> = Sender::all_to(&node, 0).take(9000).collect();
+    let opened = futures::future::join_all(many.iter().map(|one| one.open_session(&node))).await;
+    let lineage = *opened[0].as_ref().expect("open");
+    assert!(opened.iter().all(Result::is_ok));
+    let mut lost = None;
+    for one in &many {
+        if one.open_session(&node).await.is_err() {
+            lost = Some(one);
+            break;
+        }
+    }
+    let lost = lost.expect("the view has lost some");
+    view.forgets.store(false, Ordering::Relaxed);
+    let newer = || lost.route(&node).is_some_and(|shard| shard.lineage().epoch > lineage.epoch);
+    eventually("a new lineage", newer).await;
+    let known = node.works.lineages.all().into_iter().filter_map(|(_, held)| match held.held {
+        crate::lineages::Held::Written(shard) => Some(shard),
+        crate::lineages::Held::Sealed(_) => None,
+    });
+    let newest = known.filter(|shard| shard.lineage().shard == 0).last().expect("the shard");
+    assert_eq!(newest.producers(), many.len(), "the log knows them all");
+    lost.open_session(&node).await.expect("open");
     node.stop().await;
 }
