@@ -42,7 +42,11 @@ enum Copied {
 pub(crate) fn step(core: &Core, submit: Submit<'_>) -> io::Result<bool> {
     let Some((number, life)) = choose(core) else { return Ok(false) };
     let Some(segment) = core.open_segment(number, life)? else { return Ok(false) };
-    let copied = copy(core, &segment, submit)?;
+    // One that fails to be read must not keep the others from being copied.
+    let (copied, failed) = match copy(core, &segment, submit) {
+        Ok(copied) => (copied, None),
+        Err(error) => (Copied::Bad, Some(error)),
+    };
     let mut index = core.index_mut();
     if let Some(segment) = index.segments.get_mut(&number) {
         segment.stuck |= copied == Copied::Bad;
@@ -50,7 +54,7 @@ pub(crate) fn step(core: &Core, submit: Submit<'_>) -> io::Result<bool> {
             segment.contents.runs.iter_mut().for_each(|run| run.dead = true);
         }
     }
-    Ok(copied == Copied::Whole)
+    failed.map_or(Ok(copied == Copied::Whole), Err)
 }
 
 /// The segment with the smallest share still needed, if the log is above half of its quota.

@@ -45,6 +45,7 @@ mod crc;
 mod flush;
 mod footer;
 mod format;
+mod patient;
 mod record;
 mod segment;
 mod walk;

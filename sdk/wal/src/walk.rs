@@ -2,6 +2,7 @@
 
 use crate::flush::{Directory, DirectoryEntry, FLUSH_HEADER_BYTES, FlushHeader};
 use crate::format::{BLOCK, blocks};
+use crate::patient::PatientFile;
 use crate::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::segment::{FileName, HeaderRead, SegmentHeader};
 use crate::storage::{Storage, StorageFile, read_exact_at};
@@ -45,7 +46,7 @@ impl SegmentFile {
         read_only: bool,
     ) -> io::Result<Opened> {
         let path = dir.join(FileName::Segment(number).format());
-        let file = storage.open(&path, read_only)?;
+        let file = PatientFile::new(storage.open(&path, read_only)?, number);
         let mut block = Vec::with_capacity(BLOCK as usize);
         file.read_at(&mut block, BLOCK as usize, 0)?;
         Ok(match SegmentHeader::decode(&block) {

@@ -6,6 +6,7 @@ mod inode;
 use super::{DirEntry, LockOutcome, Storage, StorageFile};
 use disk::{Disk, Rng};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +93,15 @@ impl FaultyStorage {
         let mut disk = self.disk();
         let inode = disk.names[path];
         disk.inodes.get_mut(&inode).expect("named").flip(at as usize, mask);
+    }
+
+    /// Makes bytes of a file fail with `EIO` when they are read, with the sectors they are in, until
+    /// those are written again. Panics if there is no such file.
+    pub fn spoil(&self, path: &Path, bytes: Range<u64>) {
+        let mut disk = self.disk();
+        let inode = disk.names[path];
+        let inode = disk.inodes.get_mut(&inode).expect("named");
+        inode.spoil(bytes.start as usize..bytes.end as usize);
     }
 
     /// The bytes of a file as they read now.
@@ -242,9 +252,13 @@ impl FaultyFile {
 impl StorageFile for FaultyFile {
     fn read_at(&self, buffer: &mut Vec<u8>, length: usize, at: u64) -> io::Result<usize> {
         let disk = self.disk()?;
-        let current = &disk.inodes[&self.inode].current;
+        let inode = &disk.inodes[&self.inode];
+        let current = &inode.current;
         let start = (at as usize).min(current.len());
         let end = start.saturating_add(length).min(current.len());
+        if !inode.can_read(start..end) {
+            return Err(disk::io_error());
+        }
         buffer.extend_from_slice(&current[start..end]);
         Ok(end - start)
     }

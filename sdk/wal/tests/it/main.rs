@@ -10,3 +10,4 @@ mod repair;
 mod sectors;
 mod support;
 mod threads;
+mod unreadable;

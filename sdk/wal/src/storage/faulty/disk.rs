@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
+/// What a disk says that fails.
+pub(super) fn io_error() -> io::Error {
+    io::Error::from_raw_os_error(EIO)
+}
+
 /// A change of names that is not durable yet. Each happens whole or not at all.
 #[derive(Clone)]
 enum NameChange {
@@ -77,7 +82,7 @@ impl Disk {
     }
 
     pub(super) fn check_power(&self) -> io::Result<()> {
-        if self.down { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        if self.down { Err(io_error()) } else { Ok(()) }
     }
 
     /// Begins a call that changes something.
@@ -223,10 +228,10 @@ impl Happens {
     pub(super) fn finish(self, disk: &mut Disk) -> io::Result<()> {
         match self.0 {
             None => Ok(()),
-            Some(Fault::Io) => Err(io::Error::from_raw_os_error(EIO)),
+            Some(Fault::Io) => Err(io_error()),
             Some(Fault::PowerCut) => {
                 disk.down = true;
-                Err(io::Error::from_raw_os_error(EIO))
+                Err(io_error())
             }
         }
     }

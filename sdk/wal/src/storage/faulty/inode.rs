@@ -1,7 +1,8 @@
 //! One file: what reads see, what is durable, and what lies between.
 
 use super::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// What a disk writes whole or not at all.
 pub(super) const SECTOR: usize = 512;
@@ -21,11 +22,23 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// By sector, every version written since the last sync.
     dirty: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// Sectors that fail to be read until they are written.
+    unreadable: BTreeSet<usize>,
 }
 
 impl Inode {
     pub(super) fn durable(contents: &[u8]) -> Self {
-        Self { current: contents.to_vec(), durable: contents.to_vec(), dirty: BTreeMap::new() }
+        let (current, durable) = (contents.to_vec(), contents.to_vec());
+        Self { current, durable, ..Self::default() }
+    }
+
+    pub(super) fn spoil(&mut self, bytes: Range<usize>) {
+        self.unreadable.extend(bytes.start / SECTOR..bytes.end.div_ceil(SECTOR));
+    }
+
+    pub(super) fn can_read(&self, bytes: Range<usize>) -> bool {
+        let sectors = bytes.start / SECTOR..bytes.end.div_ceil(SECTOR);
+        sectors.is_empty() || self.unreadable.range(sectors).next().is_none()
     }
 
     pub(super) fn grow(&mut self, length: usize) {
@@ -43,6 +56,7 @@ impl Inode {
         self.current[at..end].copy_from_slice(bytes);
         for sector in at / SECTOR..end.div_ceil(SECTOR) {
             let start = sector * SECTOR;
+            self.unreadable.remove(&sector);
             let version = self.current[start..(start + SECTOR).min(self.current.len())].to_vec();
             self.dirty.entry(sector).or_default().push(version);
         }
