@@ -6,17 +6,22 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use sdk_event::{Lineage, ProducerId};
 use sdk_flow::SourcePosition;
 
+use crate::admission::IDLE_KEPT;
 use crate::record::{
-    CheckpointPart, CursorCommit, Fields, PartBuilder, RecordError, SourceName, put_text,
+    CheckpointPart, CursorCommit, Fields, Loss, PartBuilder, RecordError, SourceName, put_text,
 };
 
 /// Keys that a shard remembers at most: files of its sources, nearly all.
 pub const FACTS_MAX: usize = 200_000;
 
+/// Losses that a shard remembers at most: each range that is lost is somebody's trouble.
+pub const LOSSES_MAX: usize = 4096;
+
 const SOURCE: u8 = b's';
 const POSITION: u8 = b'p';
 const CURSOR: u8 = b'c';
 const CHANNELS: u8 = b'n';
+const LOST: u8 = b'l';
 /// The source has stored positions, whether any is left or not.
 const SEEN: u8 = b'q';
 
@@ -127,6 +132,45 @@ impl Facts {
         self.set(key, Some(floor), before);
     }
 
+    /// Remembers what was lost, as of a time. What would be too many is not.
+    pub(crate) fn lose(&mut self, loss: &Loss, now_ms: i64, before: &mut Vec<FactBefore>) {
+        let key = loss_key(loss);
+        if self.entries.contains_key(&key) {
+            return;
+        }
+        if self.losses().count() >= LOSSES_MAX {
+            tracing::error!(epoch = loss.epoch, from = loss.from, "too many losses to remember");
+            return;
+        }
+        let mut value = BytesMut::new();
+        value.put_i64_le(now_ms);
+        value.put_slice(&loss.encode());
+        self.set(key, Some(value.freeze()), before);
+    }
+
+    /// What was lost and is remembered, oldest lineage first.
+    pub fn losses(&self) -> impl Iterator<Item = Loss> {
+        self.lost_facts().filter_map(|(_, value)| Loss::decode(value.slice(TIME_BYTES..)).ok())
+    }
+
+    /// Forgets what was lost so long ago that nobody is remembered from then.
+    pub(crate) fn forget_losses(&mut self, now_ms: i64) {
+        let kept_ms = IDLE_KEPT.as_millis() as i64;
+        let old = |value: &Bytes| {
+            let time = value.first_chunk().map_or(0, |time| i64::from_le_bytes(*time));
+            now_ms.saturating_sub(time) >= kept_ms
+        };
+        let gone = self.lost_facts().filter(|(_, value)| old(value));
+        let gone: Vec<Bytes> = gone.map(|(key, _)| key.clone()).collect();
+        gone.iter().for_each(|key| drop(self.entries.remove(key)));
+    }
+
+    fn lost_facts(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        let lost = self.entries.range(Bytes::from_static(&[LOST])..);
+        let lost = lost.take_while(|(key, _)| key.first() == Some(&LOST));
+        lost.filter(|(_, value)| value.len() >= TIME_BYTES)
+    }
+
     pub(crate) fn name_channels(&mut self, lineage: Lineage, channels: &[NamedChannel]) {
         let mut bytes = BytesMut::new();
         for channel in channels {
@@ -182,6 +226,17 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+/// A loss's time, before the loss itself.
+const TIME_BYTES: usize = 8;
+
+fn loss_key(loss: &Loss) -> Bytes {
+    let mut key = BytesMut::with_capacity(17);
+    key.put_u8(LOST);
+    key.put_u64(loss.epoch);
+    key.put_u64(loss.from);
+    key.freeze()
 }
 
 fn source_key(name: &str) -> Bytes {

@@ -7,7 +7,7 @@ mod fields;
 mod put;
 
 pub use checkpoint::{CheckpointPart, Section};
-pub use control::{Close, CursorCommit, Gap, Registration, SourceName};
+pub use control::{Close, CursorCommit, Gap, Loss, LostIds, Registration, SourceName};
 pub use put::{PartBytes, PutRecord};
 
 pub(crate) use checkpoint::PartBuilder;
@@ -35,6 +35,8 @@ pub mod kind {
     pub const SOURCE: u8 = 7;
     /// Whoever wrote it takes no more of this lineage.
     pub const STOP: u8 = 8;
+    /// Offsets that were given up: [`Loss`](super::Loss).
+    pub const LOST: u8 = 9;
     /// A part of what the shard remembers: [`CheckpointPart`](super::CheckpointPart).
     pub const CHECKPOINT: u8 = super::LISTED_KIND_MIN;
 
@@ -50,6 +52,7 @@ pub mod kind {
             POSITION => "position",
             SOURCE => "source",
             STOP => "stop",
+            LOST => "lost",
             CHECKPOINT => "checkpoint",
             _ => "unknown",
         }
@@ -75,6 +78,8 @@ pub enum Record {
     Source(SourceName),
     /// [`kind::STOP`].
     Stop,
+    /// [`kind::LOST`].
+    Lost(Loss),
     /// [`kind::CHECKPOINT`].
     Checkpoint(CheckpointPart),
 }
@@ -114,6 +119,7 @@ impl Record {
             kind::POSITION => Record::Position(control::decode_position(whole())?),
             kind::SOURCE => Record::Source(SourceName::decode(whole())?),
             kind::STOP => Fields::new(whole()).version(control::VERSION).map(|()| Record::Stop)?,
+            kind::LOST => Record::Lost(Loss::decode(whole())?),
             kind::CHECKPOINT => Record::Checkpoint(CheckpointPart::decode(whole())?),
             other => return Err(RecordError::Kind(other)),
         })

@@ -24,6 +24,7 @@ use crate::memory::{MemoryQueue, MemorySupply};
 use crate::metrics::{ShardMetrics, SlotMetrics};
 use crate::reader::{LineageReader, LogSupply};
 use crate::recent::Recent;
+use crate::record::Loss;
 use crate::totals::Totals;
 use crate::watermark::Watermark;
 use state::{Phase, State};
@@ -41,6 +42,11 @@ impl Remembered {
     #[must_use]
     pub fn nothing(lineage: Lineage, view: Option<Arc<dyn sdk_wal::View>>) -> Remembered {
         Remembered { table: AdmissionTable::new(lineage, view), facts: Facts::default() }
+    }
+
+    /// Adds what was given up of earlier lineages, before the shard is opened. What is known stays.
+    pub fn lose(&mut self, losses: &[Loss], now_ms: i64) {
+        losses.iter().for_each(|loss| self.facts.lose(loss, now_ms, &mut Vec::new()));
     }
 }
 
@@ -92,6 +98,10 @@ impl Shard {
     ) -> Result<Shard, ShardError> {
         for source in remembered.facts.sources() {
             remembered.table.keep(source);
+        }
+        remembered.facts.forget_losses(options.clock.wall_ms());
+        for loss in remembered.facts.losses() {
+            remembered.table.keep_spans(&loss);
         }
         let lineage = options.lineage;
         let metrics = options.metrics.shard(&options.flow, lineage.shard);

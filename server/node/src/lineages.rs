@@ -3,24 +3,27 @@
 mod mend;
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::committed::Committed;
+use crate::committed::{Committed, GivenUp};
 use crate::flows::{Flow, Flows};
 use crate::off_thread::{is_inline, off_thread};
 use crate::shard::OpenShard;
 use crate::version::{Capacities, Version, VersionChannel, VersionError};
+use sdk_channel::record::{Loss, kind};
 use sdk_channel::{
     ChannelKind, ChannelMetrics, ChannelOptions, RecentMemory, RecoverError, Remembered,
     SealedLineage, Shard, ShardOptions, Totals, rebuild, stop_lineage,
 };
+use sdk_config::ledger::Span;
 use sdk_event::Lineage;
-use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError};
-use sdk_wal::{Log, View};
+use sdk_flow::{BoxError, ChannelReader, Clock, Environment, Exhaustion, PutError, ReadError};
+use sdk_wal::{Log, Quarantined, View};
 use server_cluster::command::{Lost, Seal, Sealed, ShardSeal};
 use server_cluster::limits::SEALS_PER_BATCH_MAX;
 use server_cluster::state::{LostIds, LostRange, Opening};
 use server_cluster::{FlowId, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -63,6 +66,7 @@ pub(crate) struct Lineages {
     held: Mutex<BTreeMap<Lineage, HeldLineage>>,
     capacities: Mutex<Capacities>,
     versions: Mutex<BTreeMap<(FlowId, u32), Arc<Version>>>,
+    given_up: Arc<GivenUp>,
     /// One change of lineages at a time.
     changing: tokio::sync::Mutex<()>,
     /// Once the node stops: nothing is opened any more.
@@ -153,6 +157,7 @@ impl Lineages {
             held: Mutex::default(),
             capacities: Mutex::new(Capacities::new(quota_bytes)),
             versions: Mutex::default(),
+            given_up: Arc::default(),
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
         })
@@ -402,7 +407,9 @@ impl Lineages {
         sealed: &[(Lineage, u64)],
         last: Option<&HeldLineage>,
     ) -> Result<OpenShard, LineageError> {
-        let mut remembered = self.remembered(lineage, sealed, last).await?;
+        let (mut remembered, unreadable) = self.remembered(lineage, sealed, last).await?;
+        let lost: Vec<Loss> = unreadable.iter().filter_map(loss_of_record).collect();
+        remembered.lose(&lost, self.options.clock.wall_ms());
         remembered.table.set_producers_max(self.options.producers_max);
         let log = version.has_log().then(|| self.options.log.clone());
         let clock = Arc::clone(&self.options.clock);
@@ -419,27 +426,33 @@ impl Lineages {
             doing: "opened",
             error: Box::new(error),
         })?;
+        // Only now: what is listed is passed by drains, and the shard knows of it for good.
+        for range in &unreadable {
+            self.list_lost(range).await;
+        }
         let cluster = self.options.cluster.clone();
-        let committed = Committed::new(cluster, version, self.options.stop.clone());
+        let given_up = Arc::clone(&self.given_up);
+        let committed = Committed::new(cluster, version, given_up, self.options.stop.clone());
         Ok(OpenShard::new(shard, version, committed))
     }
 
-    /// What the shard knows, from the lineage before if this process wrote it, else from the log.
+    /// What the shard knows, from the lineage before if this process wrote it, else from the log; and what
+    /// of that could not be read, and somebody needs.
     async fn remembered(
         &self,
         lineage: Lineage,
         sealed: &[(Lineage, u64)],
         last: Option<&HeldLineage>,
-    ) -> Result<Remembered, LineageError> {
+    ) -> Result<(Remembered, Vec<Quarantined>), LineageError> {
         if let (Some(HeldLineage { held: Held::Written(shard), .. }), Some((_, end))) =
             (last, sealed.last())
             && let Some(remembered) = shard.take_remembered(*end)
         {
-            return Ok(remembered);
+            return Ok((remembered, Vec::new()));
         }
         let view = Arc::clone(&self.options.view);
         if sealed.is_empty() {
-            return Ok(Remembered::nothing(lineage, Some(view)));
+            return Ok((Remembered::nothing(lineage, Some(view)), Vec::new()));
         }
         let (log, lineages) = (self.options.log.clone(), sealed.to_vec());
         let rebuilt = off_thread(move || match rebuild(&log, &lineages, lineage, Some(view)) {
@@ -453,28 +466,78 @@ impl Lineages {
         if !rebuilt.exact {
             warn!(%lineage, "what is known of producers is incomplete, some will be told that they expired");
         }
-        for range in &rebuilt.unreadable {
-            self.lose(range).await?;
-        }
-        Ok(rebuilt.remembered)
+        let mut unreadable = rebuilt.unreadable;
+        unreadable.retain(|range| self.is_needed(range.lineage, range.to));
+        Ok((rebuilt.remembered, unreadable))
     }
 
     /// Lists a range that this disk cannot read as lost: a set of one has no other copy.
-    async fn lose(&self, range: &sdk_wal::Quarantined) -> Result<(), LineageError> {
-        let ids = range.identity.map(|id| LostIds {
-            producer: id.producer,
-            generation: id.generation,
-            first: id.sequence,
-            last: id.sequence + (range.to - range.from).saturating_sub(1),
+    async fn list_lost(&self, range: &Quarantined) {
+        let span = Span { first: range.from, last: range.to.saturating_sub(1) };
+        self.given_up.add(range.lineage, [span]);
+        let ids = loss_of_record(range).and_then(|loss| loss.ids).map(|ids| LostIds {
+            producer: ids.producer,
+            generation: ids.generation,
+            first: ids.first,
+            last: ids.end.saturating_sub(1),
         });
-        let span = sdk_config::ledger::Span { first: range.from, last: range.to.saturating_sub(1) };
         let ranges = vec![LostRange { span, ids: ids.into_iter().collect() }];
         let lost = Lost { lineage: range.lineage, ranges };
         match self.options.cluster.propose(lost).await {
             // Drained already: nobody needs it.
-            Ok(_) | Err(ClusterError::Rejected(server_cluster::Rejected::Gone { .. })) => Ok(()),
-            Err(error) => Err(LineageError::Cluster(error)),
+            Ok(_) | Err(ClusterError::Rejected(server_cluster::Rejected::Gone { .. })) => (),
+            Err(error) => {
+                // Asked again at the next change.
+                let error = &error as &dyn std::error::Error;
+                warn!(error, lineage = %range.lineage, "cannot list a range as lost");
+            }
         }
+    }
+
+    /// Whether some group has still to deliver what lies below an offset.
+    fn is_needed(&self, lineage: Lineage, below: u64) -> bool {
+        self.options.cluster.read(|state| {
+            let ledgers = state.lineage(lineage).map(|found| &found.ledgers);
+            let mut ledgers = ledgers.into_iter().flat_map(|ledgers| ledgers.values());
+            ledgers.any(|ledger| ledger.first_needed() < below)
+        })
+    }
+
+    /// Gives up ranges of a lineage, whatever stood there, before they are listed: from then on drains pass
+    /// them, and once the lineage has left the state nobody else knows.
+    pub(crate) async fn give_up(
+        &self,
+        lineage: Lineage,
+        spans: &[Span],
+    ) -> Result<(), LineageError> {
+        self.given_up.add(lineage, spans.iter().copied());
+        let loss = |span: &Span| {
+            let (from, to) = (span.first, span.last.saturating_add(1));
+            Loss { epoch: lineage.epoch, from, to, ids: None }
+        };
+        let losses: Vec<Loss> = spans.iter().map(loss).collect();
+        self.remember_lost(lineage, &losses).await
+    }
+
+    /// Has the shard of a lineage remember what is lost.
+    async fn remember_lost(&self, lineage: Lineage, losses: &[Loss]) -> Result<(), LineageError> {
+        let newest = self.all().into_iter().rev().find_map(|(it, held)| match held.held {
+            Held::Written(shard) if (it.flow, it.shard) == (lineage.flow, lineage.shard) => {
+                Some(shard)
+            }
+            _ => None,
+        });
+        let lost = match newest {
+            Some(shard) => shard.lose(losses).await,
+            None => {
+                Err(PutError::Exhausted { reason: Exhaustion::Moving, retry_after: Duration::ZERO })
+            }
+        };
+        lost.map_err(|error| LineageError::Log {
+            lineage,
+            doing: "given up",
+            error: Box::new(error),
+        })
     }
 
     /// The offset below which no group needs a channel of a lineage any more.
@@ -553,13 +616,19 @@ impl Lineages {
                     known.is_some_and(|found| found.lost_between(range.from, range.to) == 0)
                 })
             })
+            .filter(|range| self.is_needed(range.lineage, range.to))
             .collect();
         for range in news {
             error!(lineage = %range.lineage, from = range.from, to = range.to, reason = %range.reason,
                 "records cannot be read and are listed as lost");
-            if let Err(error) = self.lose(&range).await {
+            let losses: Vec<Loss> = loss_of_record(&range).into_iter().collect();
+            match self.remember_lost(range.lineage, &losses).await {
+                Ok(()) => self.list_lost(&range).await,
                 // Asked again at the next change.
-                warn!(%error, "cannot list a range as lost");
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(error, "cannot list a range as lost");
+                }
             }
         }
     }
@@ -582,6 +651,20 @@ impl Lineages {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Lineage, HeldLineage>> {
         self.held.lock().expect("no panic while the lock is held")
     }
+}
+
+/// What is lost to producers with a range that the log cannot read: nothing if that was no block.
+fn loss_of_record(range: &Quarantined) -> Option<Loss> {
+    if range.kind.is_some_and(|kind| kind != kind::PUT) {
+        return None;
+    }
+    let ids = range.identity.map(|id| sdk_channel::record::LostIds {
+        producer: id.producer,
+        generation: id.generation,
+        first: id.sequence,
+        end: id.sequence.saturating_add(range.to - range.from),
+    });
+    Some(Loss { epoch: range.lineage.epoch, from: range.from, to: range.to, ids })
 }
 
 fn options_of(channel: &VersionChannel) -> ChannelOptions {

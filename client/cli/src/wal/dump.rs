@@ -61,6 +61,7 @@ pub(super) fn kind_name(kind: u8) -> String {
         kind::POSITION => "position",
         kind::SOURCE => "source",
         kind::STOP => "stop",
+        kind::LOST => "lost",
         kind::CHECKPOINT => "checkpoint",
         other => return format!("kind {other}"),
     }
@@ -150,6 +151,12 @@ fn contents(
             set("producer", source.producer.to_string().into());
         }
         Record::Stop => (),
+        Record::Lost(loss) => {
+            set("epoch", loss.epoch.into());
+            set("from_offset", loss.from.into());
+            set("to_offset", loss.to.into());
+            set("producer", loss.ids.map(|ids| ids.producer.to_string()).into());
+        }
         Record::Checkpoint(part) => {
             set("part", part.index.into());
             set("last_part", part.last.into());

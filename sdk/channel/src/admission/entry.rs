@@ -100,9 +100,11 @@ impl Entry {
         (self.generation, self.next) = (generation, next);
     }
 
-    /// Forgets where blocks are whose lineage has left the state.
-    pub(crate) fn prune(&mut self, epoch_min: u64) {
-        self.spans.retain(|span| span.epoch >= epoch_min);
+    /// Forgets where blocks are whose lineage is not to be known any more. Returns whether it did.
+    pub(crate) fn prune(&mut self, known: impl Fn(u64) -> bool) -> bool {
+        let before = self.spans.len();
+        self.spans.retain(|span| known(span.epoch));
+        self.spans.len() < before
     }
 
     pub(crate) fn encode(&self) -> Bytes {

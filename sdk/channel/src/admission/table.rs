@@ -9,7 +9,9 @@ use sdk_wal::View;
 
 use super::entry::{Entry, LastBlock};
 use super::store::{Store, StoreError};
-use crate::record::{CheckpointPart, Close, Gap, PartBuilder, RecordError, Registration, Section};
+use crate::record::{
+    CheckpointPart, Close, Gap, Loss, PartBuilder, RecordError, Registration, Section,
+};
 
 /// A producer that is not heard of for so long is forgotten.
 pub const IDLE_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -75,6 +77,8 @@ pub(crate) enum Refusal {
     Expired,
     /// Other bytes are stored under these ids.
     Conflict,
+    /// It was there and was given up.
+    Lost,
     /// As many producers are known as may be, none of them idle for long enough.
     Full,
     /// The table itself is damaged.
@@ -99,6 +103,8 @@ pub struct AdmissionTable {
     forgotten: u64,
     /// Never forgotten: the flow's own sources.
     kept: BTreeSet<ProducerId>,
+    /// Epochs whose spans are kept below `epoch_min`: some of those lineages was given up.
+    given_up: BTreeSet<u64>,
 }
 
 impl AdmissionTable {
@@ -114,6 +120,7 @@ impl AdmissionTable {
             barren_until: 0,
             forgotten: 0,
             kept: BTreeSet::new(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -165,6 +172,26 @@ impl AdmissionTable {
     /// Never forgets a producer.
     pub(crate) fn keep(&mut self, producer: ProducerId) {
         self.kept.insert(producer);
+    }
+
+    /// Keeps what is known of where blocks are, where that is needed to say what a loss meant.
+    pub(crate) fn keep_spans(&mut self, loss: &Loss) {
+        if loss.ids.is_none() {
+            self.given_up.insert(loss.epoch);
+        }
+    }
+
+    /// Whether a block that is there already may be among what was given up.
+    pub(crate) fn is_among(&mut self, id: &BlockId, loss: &Loss) -> Result<bool, StoreError> {
+        let Some(end) = id.end() else { return Ok(false) };
+        if let Some(lost) = &loss.ids {
+            let same = (lost.producer, lost.generation) == (id.producer, id.generation);
+            return Ok(same && lost.first < end && id.first_sequence < lost.end);
+        }
+        let Some(entry) = self.store.get(&id.producer)? else { return Ok(false) };
+        // Where exactly a block is, only the log can tell: it is somewhere below its span's end.
+        let span = entry.span(id.generation, end);
+        Ok(span.is_some_and(|span| span.epoch == loss.epoch && loss.from < span.end))
     }
 
     /// What one producer's entry is, unless it is unknown or was forgotten.
@@ -396,8 +423,7 @@ impl AdmissionTable {
                 gone.push(producer);
                 continue;
             }
-            if entry.spans.iter().any(|span| span.epoch < self.epoch_min) {
-                entry.prune(self.epoch_min);
+            if entry.prune(|epoch| epoch >= self.epoch_min || self.given_up.contains(&epoch)) {
                 pruned.push((producer, entry.clone()));
             }
             part.entry(&producer.0, &entry.encode());

@@ -67,7 +67,36 @@ pub struct SourceName {
     pub producer: ProducerId,
 }
 
+/// Offsets of a lineage of this shard that were given up: who puts what stood there again is told that
+/// it is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The lineage's epoch.
+    pub epoch: u64,
+    /// The first offset.
+    pub from: u64,
+    /// The first that is not lost.
+    pub to: u64,
+    /// Which block stood there, if that is known: then nothing else is meant. Otherwise it is
+    /// every block that may have stood there.
+    pub ids: Option<LostIds>,
+}
+
+/// The sequence numbers of a block that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostIds {
+    /// Whose they are.
+    pub producer: ProducerId,
+    /// Under which numbering.
+    pub generation: u64,
+    /// The first.
+    pub first: u64,
+    /// The first behind them.
+    pub end: u64,
+}
+
 const FRESH: u8 = 1;
+const HAS_IDS: u8 = 1;
 const FORGETS: u8 = 2;
 
 impl Registration {
@@ -186,6 +215,45 @@ impl SourceName {
         let (producer, name) = (fields.producer()?, fields.text()?);
         fields.end()?;
         Ok(SourceName { name, producer })
+    }
+}
+
+impl Loss {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(72);
+        bytes.put_u8(VERSION);
+        bytes.put_u8(if self.ids.is_some() { HAS_IDS } else { 0 });
+        bytes.put_u64_le(self.epoch);
+        bytes.put_u64_le(self.from);
+        bytes.put_u64_le(self.to);
+        if let Some(ids) = &self.ids {
+            bytes.put_slice(&ids.producer.0);
+            bytes.put_u64_le(ids.generation);
+            bytes.put_u64_le(ids.first);
+            bytes.put_u64_le(ids.end);
+        }
+        bytes.freeze()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Loss, RecordError> {
+        let mut fields = Fields::new(bytes);
+        fields.version(VERSION)?;
+        let flags = fields.u8()?;
+        if flags & !HAS_IDS != 0 {
+            return Err(RecordError::Malformed("a flag is unknown"));
+        }
+        let (epoch, from, to) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let ids = match flags & HAS_IDS {
+            0 => None,
+            _ => Some(LostIds {
+                producer: fields.producer()?,
+                generation: fields.u64()?,
+                first: fields.u64()?,
+                end: fields.u64()?,
+            }),
+        };
+        fields.end()?;
+        Ok(Loss { epoch, from, to, ids })
     }
 }
 

@@ -200,6 +200,7 @@ impl<'a> Replay<'a> {
             Record::Cursor(commit) => facts.apply_cursor(&commit, &mut before),
             Record::Position(position) => fold(facts, &position, &mut before),
             Record::Source(source) => facts.apply_source(&source, &mut before),
+            Record::Lost(loss) => facts.lose(&loss, time, &mut before),
             Record::Stop => (),
             Record::Checkpoint(part) => {
                 match part.section {

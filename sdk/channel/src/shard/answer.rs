@@ -79,6 +79,7 @@ pub(super) fn refused(refusal: Refusal, metrics: &ShardMetrics) -> PutError {
         Refusal::Generation(current) => ("generation", Rejection::Generation(current)),
         Refusal::Expired => ("expired", Rejection::Expired),
         Refusal::Conflict => ("conflict", Rejection::Conflict),
+        Refusal::Lost => ("lost", Rejection::Lost),
         Refusal::Full => {
             metrics.rejected("producers");
             return exhausted(Exhaustion::Producers, PRODUCERS_RETRY);

@@ -16,7 +16,7 @@ use super::{Shard, Slot};
 use crate::admission::{BlockId, Refusal, Verdict};
 use crate::facts::FACTS_MAX;
 use crate::recent::RecentRecord;
-use crate::record::{PARTS_MAX, PutFoot, encode_blocks, encode_position, encode_put, kind};
+use crate::record::{Loss, PARTS_MAX, PutFoot, encode_blocks, encode_position, encode_put, kind};
 use crate::totals::{CHANNEL_FULL, Delta};
 
 /// The bytes that a put takes in each channel of the shard.
@@ -36,7 +36,8 @@ impl Shard {
     /// level. Its coordinates are the original's if it is the last of its
     /// producer; otherwise their end is at or behind the original's in its
     /// lineage, so that what is delivered up to there covers it. An original
-    /// whose lineage has left the state is answered [`Level::Committed`].
+    /// whose lineage has left the state is answered [`Level::Committed`], one that was
+    /// given up ([`Shard::lose`]) is refused as lost.
     ///
     /// Admission, limits and offsets are settled in the first poll, without waiting,
     /// so puts that are polled in some order are stored in that order. Not
@@ -117,7 +118,10 @@ impl Shard {
         };
         match self.judge(&mut state, &id, now_ms)? {
             Verdict::Accept => (),
-            Verdict::Duplicate { epoch, end } => return Ok(Admitted::Duplicate { epoch, end }),
+            Verdict::Duplicate { epoch, end } => {
+                self.check_not_lost(&mut state, &id)?;
+                return Ok(Admitted::Duplicate { epoch, end });
+            }
         }
         let room = self.reserve(put, blocks)?;
         let blocks = blocks.take();
@@ -153,6 +157,22 @@ impl Shard {
             }
             refused(refusal, &self.metrics)
         })
+    }
+
+    /// Refuses a repeat of what was given up.
+    fn check_not_lost(&self, state: &mut State, id: &BlockId) -> Result<(), PutError> {
+        let losses: Vec<Loss> = state.remembered.facts.losses().collect();
+        for loss in &losses {
+            match state.remembered.table.is_among(id, loss) {
+                Ok(false) => (),
+                Ok(true) => return Err(refused(Refusal::Lost, &self.metrics)),
+                Err(error) => {
+                    self.damaged(state, &error);
+                    return Err(refused(Refusal::Store(error), &self.metrics));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write_put(

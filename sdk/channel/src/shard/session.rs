@@ -4,12 +4,12 @@ use sdk_event::{EventId, ProducerId};
 use sdk_flow::{Entropy, PutError, SourceStart};
 use sdk_wal::{Body, Purpose};
 
-use super::answer::{SessionAnswer, refused};
+use super::answer::{SessionAnswer, moving, refused};
 use super::state::{RECORD_BYTES, State, Writing, Written};
 use super::{Remembered, Shard};
 use crate::admission::{OpenSession, Refusal, StoreError};
 use crate::recent::RecentRecord;
-use crate::record::{Close, CursorCommit, Gap, Registration, SourceName, kind};
+use crate::record::{Close, CursorCommit, Gap, Loss, Registration, SourceName, kind};
 use crate::totals::Delta;
 
 impl Shard {
@@ -219,6 +219,37 @@ impl Shard {
             written
         };
         self.settle(written).await
+    }
+
+    /// Remembers offsets of this shard's lineages that are given up, by records that are durable when
+    /// this returns: from then on what stood there is lost to whoever puts it again. To be said before
+    /// readers may pass them. A repeat is fine.
+    ///
+    /// # Errors
+    /// See [`PutError`].
+    pub async fn lose(&self, losses: &[Loss]) -> Result<(), PutError> {
+        let now_ms = self.clock.wall_ms();
+        for loss in losses {
+            let written = {
+                let mut state = self.lock();
+                if state.phase != super::state::Phase::Open {
+                    return Err(moving());
+                }
+                let body = Body::from(loss.encode());
+                let purpose = Purpose::Drain;
+                let written =
+                    self.write_control(&mut state, kind::LOST, purpose, now_ms, None, body)?;
+                let mut before = Vec::new();
+                state.remembered.table.keep_spans(loss);
+                state.remembered.facts.lose(loss, now_ms, &mut before);
+                if let Some(undo) = state.undo() {
+                    undo.facts = before;
+                }
+                written
+            };
+            self.settle(written).await?;
+        }
+        Ok(())
     }
 
     fn register(

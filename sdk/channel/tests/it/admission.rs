@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sdk_channel::conformance::TestProducer;
+use sdk_channel::record::{Loss, LostIds};
 use sdk_channel::{
     CLOSED_KEPT, DurableChannel, IDLE_EVICTABLE, IDLE_KEPT, OpenSession, Remembered, Shard, rebuild,
 };
-use sdk_event::ProducerId;
-use sdk_flow::{Exhaustion, ManualClock, PutError, Rejection};
+use sdk_event::{Lineage, ProducerId};
+use sdk_flow::{Exhaustion, ManualClock, PutError, Receipt, Rejection};
 use sdk_wal::{FaultyStorage, Log, MemoryView, View};
 
 use crate::harness::{LINEAGE, NOW_MS, durable, lineage, open_log, options};
@@ -173,4 +174,78 @@ async fn the_cap_on_producers_holds_and_a_full_table_survives_a_restart() {
     let rebuilt = rebuild(&log, &sealed, lineage(3), None).expect("rebuild");
     assert_eq!(rebuilt.remembered.table.entries(), entries);
     assert!(rebuilt.records <= next.watermark(), "nothing before the checkpoint is read");
+}
+
+/// The next lineage, with what was rebuilt from the log.
+async fn reopen(
+    log: &Log,
+    clock: &Arc<ManualClock>,
+    sealed: &[(Lineage, u64)],
+    epoch: u64,
+) -> Arc<Shard> {
+    let mut rebuilt = rebuild(log, sealed, lineage(epoch), None).expect("rebuild");
+    // What is known of where blocks are is forgotten with their lineage.
+    rebuilt.remembered.table.set_epoch_min(epoch - 1);
+    let mut options = options(log, vec![durable(0, "main", 1 << 20)]);
+    (options.lineage, options.clock) = (lineage(epoch), clock.clone());
+    Arc::new(Shard::open(options, rebuilt.remembered).await.expect("shard"))
+}
+
+fn is_lost(answer: &Result<Receipt, PutError>) -> bool {
+    matches!(answer, Err(PutError::Rejected { reason: Rejection::Lost }))
+}
+
+/// A lineage is given up, its drains pass what is lost, it leaves the state; then the retry comes.
+#[tokio::test]
+async fn what_was_given_up_is_lost_to_whoever_puts_it_again() {
+    let (log, clock) = (open_log(&FaultyStorage::new(1)), Arc::new(ManualClock::new(NOW_MS)));
+    let first = reopen(&log, &clock, &[], 1).await;
+    let mut producers = Vec::new();
+    for number in 1..=3 {
+        let mut words = crate::harness::producer(&first, number).await;
+        let blocks = [words.block("a b"), words.block("c")];
+        for block in &blocks {
+            first.put(block.clone()).await.expect("put");
+        }
+        producers.push((words.id(), blocks));
+    }
+    let end = first.stop().await;
+    first.end_at(end);
+    let mut sealed = vec![(LINEAGE, end)];
+
+    let second = reopen(&log, &clock, &sealed, 2).await;
+    // All of the third producer's blocks, and one of the first.
+    let whole = Loss { epoch: 1, from: end - 3, to: end, ids: None };
+    let (producer, blocks) = &producers[0];
+    let ids = LostIds { producer: *producer, generation: 1, first: 0, end: 2 };
+    let one = Loss { epoch: 1, from: 2, to: 4, ids: Some(ids) };
+    second.lose(&[whole, one]).await.expect("remembered");
+    let expected =
+        |answers: Vec<bool>| assert_eq!(answers, [true, false, false, false, true, true]);
+    let put_again = async |shard: &Arc<Shard>| {
+        let mut answers = Vec::new();
+        for block in producers.iter().flat_map(|(_, blocks)| blocks) {
+            let answer = shard.put(block.clone()).await;
+            assert!(is_lost(&answer) || answer.as_ref().is_ok_and(|it| it.duplicate), "{answer:?}");
+            answers.push(is_lost(&answer));
+        }
+        answers
+    };
+    expected(put_again(&second).await);
+    second.set_epoch_min(2);
+    expected(put_again(&second).await);
+    assert!(blocks.len() == 2);
+
+    // The log remembers it, by a record and then by checkpoints, for as long as producers are known.
+    sealed.push((lineage(2), second.stop().await));
+    for epoch in 3..=4 {
+        let shard = reopen(&log, &clock, &sealed, epoch).await;
+        shard.set_epoch_min(epoch);
+        expected(put_again(&shard).await);
+        sealed.push((lineage(epoch), shard.stop().await));
+        log.forget(sealed.remove(0).0);
+    }
+    clock.advance(IDLE_KEPT);
+    let late = reopen(&log, &clock, &sealed, 5).await;
+    assert_eq!(late.inspect(|remembered| remembered.facts.losses().count()), 0);
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use sdk_channel::record::{Record, kind};
+use sdk_channel::record::{Loss, LostIds, Record, kind};
 use sdk_wal::{Body, LogRecord};
 
 use crate::harness::{LINEAGE, durable, open_log, open_shard, producer};
@@ -48,6 +48,9 @@ async fn written() -> Vec<LogRecord> {
     shard.gap(words.gap(4, 9)).await.expect("gap");
     shard.close_session(words.id(), words.generation()).await.expect("close");
     shard.start_source("tail", &sdk_flow::SeededEntropy::new(1)).await.expect("source");
+    let ids = LostIds { producer: words.id(), generation: 1, first: 0, end: 4 };
+    let alone = Loss { epoch: 1, from: 2, to: 6, ids: Some(ids) };
+    shard.lose(&[Loss { ids: None, ..alone.clone() }, alone]).await.expect("lost");
     let end = shard.seal();
     sdk_channel::stop_lineage(&log, LINEAGE, 0).await.expect("stop");
     let mut reader = log.reader(LINEAGE, 0);
@@ -71,6 +74,7 @@ async fn every_kind_reads_back_from_one_piece_or_many() {
         kind::POSITION,
         kind::SOURCE,
         kind::STOP,
+        kind::LOST,
         kind::CHECKPOINT,
     ];
     assert_eq!(kinds, expected.into());
@@ -122,7 +126,7 @@ async fn no_change_of_a_record_makes_reading_it_panic() {
 
 proptest! {
     #[test]
-    fn noise_is_never_a_panic(kind in prop::sample::select(vec![1u8, 1, 1, 2, 3, 4, 5, 6, 7, 8, 128]), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn noise_is_never_a_panic(kind in prop::sample::select(vec![1u8, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 128]), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut bytes = bytes;
         if let Some(version) = bytes.first_mut() {
             *version = 1;

@@ -46,6 +46,10 @@ impl Append {
                 if refusal.code == Code::Sequence && self.failed.is_some() {
                     refusal.code = Code::BehindRejected;
                 }
+                // Its ids are taken: those behind it are not touched.
+                if refusal.code == Code::Lost {
+                    return self.refuse(number, refusal);
+                }
                 self.fail(number, expected, refusal);
             }
         }

@@ -77,6 +77,21 @@ async fn a_refused_block_fails_those_behind_it_until_the_next_bind() {
     node.stop().await;
 }
 
+/// Its ids are taken, so what follows has its place.
+#[tokio::test]
+async fn a_lost_repeat_fails_nothing_behind_it() {
+    let node = Node::start(sdk_event::Level::Local).await;
+    let mut stream = node.stream(Level::Local).await;
+    node.twin.refuse(PutError::Rejected { reason: Rejection::Lost });
+    for first in 0..2 {
+        stream.block(&block(first, ["x"])).await;
+    }
+    assert_eq!(stream.line().await, "1 lost");
+    // The twin has not taken the first, so that another answer says that it was asked.
+    assert_eq!(stream.line().await, "2 sequence");
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn a_sequence_ahead_is_refused_with_the_expected_one() {
     let node = Node::start(sdk_event::Level::Local).await;

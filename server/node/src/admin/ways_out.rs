@@ -169,8 +169,13 @@ impl AdminService {
             return Err(refused("all of this lineage is delivered, there is nothing to abandon"));
         }
         let ranges = undelivered.iter().map(|span| LostRange { span: *span, ids: Vec::new() });
-        let lost = Lost { lineage, ranges: ranges.collect() };
-        self.cluster.propose(lost).await.map_err(|error| refused(error.to_string()))?;
+        let ranges: Vec<LostRange> = ranges.collect();
+        let known = self.lineages.give_up(lineage, &ranges).await;
+        known.map_err(|error| Status::unavailable(super::flows::chain(&error)))?;
+        self.cluster
+            .propose(Lost { lineage, ranges })
+            .await
+            .map_err(|error| refused(error.to_string()))?;
         self.drains.refresh(Some(lineage));
         let spans: Vec<String> =
             undelivered.iter().map(|span| format!("{} to {}", span.first, span.last)).collect();

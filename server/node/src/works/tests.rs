@@ -1,11 +1,16 @@
+#![allow(clippy::disallowed_methods, reason = "puts something in the way of a sink")]
+
 use super::*;
 use sdk_channel::stop_lineage;
+use sdk_config::ledger::Span;
 use sdk_config::parse_node;
 use sdk_event::{Block, BlockBuilder, Codec, Level, Lineage, ProducerId};
 use sdk_files::fs::LocalFileSystems;
-use sdk_flow::{Exhaustion, PutError, Receipt, SeededEntropy, SystemClock};
+use sdk_flow::{Exhaustion, PutError, Receipt, Rejection, SeededEntropy, SystemClock};
 use sdk_wal::{KeyValue, LogOptions, MemoryView, ViewError};
-use server_ingest::{OpenSession, ShardHandle};
+use server_cluster::command::Lost;
+use server_cluster::state::LostRange;
+use server_ingest::{CommitError, OpenSession, ShardHandle};
 use server_raft::{Raft, RaftOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -259,5 +264,45 @@ async fn a_shard_whose_memory_of_producers_is_damaged_goes_on_in_a_new_lineage()
     let newest = known.filter(|shard| shard.lineage().shard == 0).last().expect("the shard");
     assert_eq!(newest.producers(), many.len(), "the log knows them all");
     lost.open_session(&node).await.expect("open");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_abandoned_is_lost_also_when_its_lineage_has_left_the_state() {
+    let dir = tempfile::tempdir().expect("dir");
+    // Nothing can be delivered as long as this stands where the directory is to be.
+    let in_the_way = dir.path().join("files");
+    std::fs::write(&in_the_way, "").expect("written");
+    let node = TestNode::start(dir.path(), log_options(dir.path())).await;
+    let mut sender = Sender::to(&node, 0);
+    let block = sender.block();
+    let receipt = sender.send(&node).await.expect("stored");
+    let (given_up, offset) = (receipt.lineage, receipt.first_offset);
+    node.stop().await;
+
+    let node = TestNode::start(dir.path(), log_options(dir.path())).await;
+    let shard = sender.route(&node).expect("open");
+    let answer = shard.put(block.clone()).await.expect("a repeat");
+    assert!(answer.duplicate && answer.lineage == given_up);
+    let waits = shard.committed(given_up, offset, offset + 1);
+    // As `lineages abandon` does.
+    let spans = [Span { first: 0, last: offset }];
+    node.works.lineages.give_up(given_up, &spans).await.expect("remembered");
+    let ranges = spans.map(|span| LostRange { span, ids: Vec::new() }).to_vec();
+    node.works.cluster.propose(Lost { lineage: given_up, ranges }).await.expect("listed");
+    assert!(matches!(waits.await, Err(CommitError::Lost)));
+    std::fs::remove_file(&in_the_way).expect("removed");
+    let listed = || node.works.cluster.read(|state| state.lineage(given_up).is_some());
+    eventually("the end of the lineage", || !listed()).await;
+    let again = shard.put(block.clone()).await.expect_err("it was never delivered");
+    assert!(matches!(again, PutError::Rejected { reason: Rejection::Lost }), "{again:?}");
+    let late = shard.committed(given_up, offset, offset + 1).await;
+    assert!(matches!(late, Err(CommitError::Lost)));
+    node.stop().await;
+
+    let node = TestNode::start(dir.path(), log_options(dir.path())).await;
+    let again = sender.route(&node).expect("open").put(block).await.expect_err("not delivered");
+    assert!(matches!(again, PutError::Rejected { reason: Rejection::Lost }), "{again:?}");
+    sender.send(&node).await.expect("what follows is taken");
     node.stop().await;
 }
