@@ -25,7 +25,8 @@ pub const ANSWERS_QUEUED_MAX: usize = 256;
 /// Messages of one stream that have no answer yet, most of them stored and waiting to be committed.
 pub const UNANSWERED_MAX: usize = 65_536;
 
-/// Events of `Send` calls that go into one block.
+/// Events of `Send` calls that go into one block, and of one call: its answer says of each where it is, which
+/// comes to 1.1 MB, and clients take 4 MiB unless told otherwise.
 pub const SEND_BLOCK_EVENTS_MAX: usize = 16_384;
 
 /// Bytes of `Send` calls that go into one block, unless one call alone has more.

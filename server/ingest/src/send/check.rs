@@ -2,10 +2,11 @@
 
 use proto::v1::PlainEvent;
 use sdk_event::limits::{
-    BLOCK_BYTES_MAX, BODY_BYTES_MAX, EVENTS_MAX, HEADER_BYTES_MAX, HEADER_KEY_BYTES_MAX,
+    BLOCK_BYTES_MAX, BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADER_KEY_BYTES_MAX,
     HEADER_VALUE_BYTES_MAX, HEADERS_MAX,
 };
 
+use crate::limits::SEND_BLOCK_EVENTS_MAX;
 use crate::refusal::Refusal;
 
 /// What a block needs for an event beside its text: lengths, key numbers, a timestamp.
@@ -21,7 +22,7 @@ pub(super) fn events(events: &[PlainEvent]) -> Result<usize, Refusal> {
     if events.is_empty() {
         return Err(Refusal::invalid("the call has no events"));
     }
-    at_most("events", events.len(), EVENTS_MAX)?;
+    at_most("events", events.len(), SEND_BLOCK_EVENTS_MAX)?;
     let mut bytes = 0;
     for each in events {
         bytes += event(each)?;

@@ -246,3 +246,19 @@ async fn a_panic_is_one_internal_answer() {
     assert_eq!(status.code(), Code::Internal);
     node.stop().await;
 }
+
+/// What is stored must not fail at a client for the length of the answer.
+#[tokio::test]
+async fn a_call_has_as_many_events_as_an_answer_that_every_client_takes() {
+    let node = Node::start(sdk_event::Level::Local).await;
+    let mut client = node.client().await;
+    let call = |events| SendRequest { events: vec![PlainEvent::default(); events], ..request(&[]) };
+    let answer = client.send(call(16_384)).await.expect("stored and answered").into_inner();
+    assert_eq!(answer.events.len(), 16_384);
+    assert!(prost::Message::encoded_len(&answer) < 2 << 20);
+    let refused = client.send(call(16_385)).await.expect_err("too many");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.message(), "events: 16385, the limit is 16384");
+    assert_eq!(node.twin.blocks(), 1);
+    node.stop().await;
+}
