@@ -194,7 +194,7 @@ impl Shard {
         }
         let mut follower = self.watermark.follow();
         let mut failure = self.log.as_ref().map(Log::failure);
-        // What is in flight may turn out not to have been written.
+        // What is in flight may turn out not to have been written, and whoever put it may be gone.
         while follower.look().watermark < self.lock().next {
             let failed = async {
                 match &mut failure {
@@ -202,8 +202,14 @@ impl Shard {
                     None => std::future::pending().await,
                 }
             };
+            let heard = async {
+                if !self.hear_unheard().await {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = follower.changed() => (),
+                () = heard => (),
                 () = failed => break,
             }
         }

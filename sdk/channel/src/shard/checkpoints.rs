@@ -92,7 +92,9 @@ impl Shard {
             return;
         }
         // The log has no room: the next put tries again.
-        let _ = self.write_part(state, Purpose::Upkeep, now_ms);
+        if let Ok((written, _)) = self.write_part(state, Purpose::Upkeep, now_ms) {
+            self.leave(state, written);
+        }
         self.backlog.hold_from(state.checkpoints.hold(self.watermark.get()));
     }
 

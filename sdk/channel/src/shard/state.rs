@@ -54,6 +54,8 @@ struct Pending {
     end: u64,
     delta: Delta,
     undo: Undo,
+    /// The log's answer, if whoever put the record does not wait for it.
+    unheard: Option<Appended>,
 }
 
 /// How things were before a record.
@@ -84,6 +86,24 @@ pub(super) struct Written {
     appended: Option<Appended>,
 }
 
+/// Someone who waits for the log's answer. Dropped before that, it leaves the answer to others.
+struct Hearing<'a> {
+    shard: &'a Shard,
+    ticket: u64,
+    first: u64,
+    appended: Option<Appended>,
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        if let Some(appended) = self.appended.take() {
+            self.shard.lock().leave(self.ticket, appended);
+            // Whoever stops the shard hears it.
+            self.shard.watermark.touch();
+        }
+    }
+}
+
 impl State {
     pub(super) fn new(remembered: Remembered, checkpoint_bytes: u64) -> State {
         State {
@@ -105,6 +125,13 @@ impl State {
         while self.pending.front().is_some_and(|pending| pending.end <= watermark) {
             let durable = self.pending.pop_front().expect("seen above");
             self.counted.add(&durable.delta);
+        }
+    }
+
+    fn leave(&mut self, ticket: u64, appended: Appended) {
+        let pending = self.pending.iter_mut().find(|pending| pending.ticket == ticket);
+        if let Some(pending) = pending {
+            pending.unheard = Some(appended);
         }
     }
 
@@ -141,7 +168,8 @@ impl Shard {
         state.count_to(self.watermark.get());
         state.ticket += 1;
         let (ticket, delta) = (state.ticket, writing.delta);
-        state.pending.push_back(Pending { ticket, first, end, delta, undo: Undo::default() });
+        let (undo, unheard) = (Undo::default(), None);
+        state.pending.push_back(Pending { ticket, first, end, delta, undo, unheard });
         state.next = end;
         state.checkpoints.grow(record);
         self.recent.push(recent);
@@ -173,28 +201,64 @@ impl Shard {
 
     /// Waits until a record is durable on every replica. If it turns out that it
     /// was not written, everything from it on is put back as it was.
-    pub(super) async fn settle(&self, written: Written) -> Result<(), PutError> {
-        if let Some(appended) = written.appended {
-            match appended.await {
-                Ok(_) => (),
-                Err(AppendError::Dead { .. }) => {
-                    self.lock().phase = Phase::Stopped;
-                    return Err(unknown("the log failed"));
-                }
-                Err(error) => {
-                    let mut state = self.lock();
-                    // Whoever failed before may have put it back already, and other
-                    // records may have these offsets by now.
-                    if state.pending.iter().any(|pending| pending.ticket == written.ticket) {
-                        self.refused(&mut state, written.first, &error);
-                    }
-                    return Err(not_appended(error));
-                }
-            }
+    pub(super) async fn settle(&self, mut written: Written) -> Result<(), PutError> {
+        if let Some(appended) = written.appended.take() {
+            let ticket = written.ticket;
+            self.hear(Hearing {
+                shard: self,
+                ticket,
+                first: written.first,
+                appended: Some(appended),
+            })
+            .await?;
         }
         match self.watermark.stored(written.end) {
             true => self.reach(written.end).await,
             false => Err(unknown("the lineage was sealed before it was durable")),
+        }
+    }
+
+    /// Leaves it to [`Shard::stop`] to hear what the log answers.
+    pub(super) fn leave(&self, state: &mut State, written: Written) {
+        if let Some(appended) = written.appended {
+            state.leave(written.ticket, appended);
+        }
+    }
+
+    /// Hears the first answer that nobody waits for; `false` if there is none.
+    pub(super) async fn hear_unheard(&self) -> bool {
+        let unheard = {
+            let mut state = self.lock();
+            let mut pending = state.pending.iter_mut();
+            pending.find_map(|it| Some((it.ticket, it.first, it.unheard.take()?)))
+        };
+        let Some((ticket, first, appended)) = unheard else { return false };
+        // An error has put things back, which is all that is wanted here.
+        drop(self.hear(Hearing { shard: self, ticket, first, appended: Some(appended) }).await);
+        true
+    }
+
+    /// Waits for the log's answer. If the record was not written, everything from it on is put back
+    /// as it was.
+    async fn hear(&self, mut hearing: Hearing<'_>) -> Result<(), PutError> {
+        let Some(appended) = &mut hearing.appended else { return Ok(()) };
+        let answer = appended.await;
+        hearing.appended = None;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(AppendError::Dead { .. }) => {
+                self.lock().phase = Phase::Stopped;
+                Err(unknown("the log failed"))
+            }
+            Err(error) => {
+                let mut state = self.lock();
+                // Whoever failed before may have put it back already, and other
+                // records may have these offsets by now.
+                if state.pending.iter().any(|pending| pending.ticket == hearing.ticket) {
+                    self.refused(&mut state, hearing.first, &error);
+                }
+                Err(not_appended(error))
+            }
         }
     }
 

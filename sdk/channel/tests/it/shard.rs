@@ -383,3 +383,33 @@ async fn a_reader_may_begin_inside_a_put_that_no_longer_fits_in_one_block() {
     let behind = 1..u64::from(receipt.count);
     assert!(found.eq(behind.map(|at| (receipt.first_offset + at, at))));
 }
+
+/// A session that nobody waits for any more, and for which the log then has no room.
+#[tokio::test]
+async fn a_stop_waits_for_nothing_that_was_not_written() {
+    let storage = FaultyStorage::new(1);
+    // No mark says that it is full before a segment is wanted that there is no room for.
+    let marks = Marks { warn_percent: 200, stop_ingest_percent: 200, sinks_only_percent: 200 };
+    let quota_bytes = Some(4 * (64 << 10));
+    let view = Arc::new(MemoryView::new());
+    let log_options = log_options(&storage, view);
+    let log_options = LogOptions { marks, quota_bytes, threads: false, ..log_options };
+    let log = Log::open(log_options).expect("log").0;
+    let shard = by_hand(&log, open_shard(&log, vec![durable(0, "main", u64::MAX)])).await;
+    let fill = async {
+        let mut words = producer(&shard, 1).await;
+        for length in [3000, 1] {
+            while shard.put(words.block(&"x".repeat(length))).await.is_ok() {}
+            words.back(1);
+        }
+    };
+    by_hand(&log, fill).await;
+    let end = shard.next_offset();
+    let mut session = Box::pin(shard.open_session(TestProducer::continued(2, 0).session()));
+    assert!(futures::poll!(&mut session).is_pending());
+    drop(session);
+    assert_eq!(shard.next_offset(), end + 1, "it is on its way");
+    let stop = tokio::time::timeout(Duration::from_secs(20), by_hand(&log, shard.stop()));
+    assert_eq!(stop.await.expect("it ends"), end);
+    assert_eq!(shard.producers(), 1);
+}
