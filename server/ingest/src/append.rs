@@ -32,9 +32,6 @@ use crate::router::{CommitError, Router, ShardHandle};
 use commits::{Commits, Waiting};
 pub(crate) use outbox::{Answers, Outbox};
 
-/// A message in gRPC has this before it.
-const GRPC_HEADER_BYTES: usize = 5;
-
 /// What a stream works with.
 pub(crate) struct Context {
     pub(crate) router: Arc<dyn Router>,

@@ -39,7 +39,7 @@ impl http_body::Body for Metered {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.charge.take(data.len());
+            self.charge.take(data);
         }
         Poll::Ready(frame)
     }

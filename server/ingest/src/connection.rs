@@ -7,6 +7,7 @@
 mod acceptor;
 mod charge;
 mod frames;
+mod messages;
 mod registry;
 mod socket;
 

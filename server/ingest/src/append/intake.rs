@@ -6,7 +6,6 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use prost::Message as _;
 use proto::v1::append_request::Kind;
 use proto::v1::{self, AppendRequest, AppendResponse, Bind, Code, Coordinates};
 use sdk_event::{Block, BlockHeader, Codec, Level};
@@ -14,7 +13,7 @@ use sdk_flow::{Exhaustion, PutError};
 use sdk_tls::Caller;
 use tokio::time::Instant;
 
-use super::{Append, Bound, Finished, GRPC_HEADER_BYTES, Pending, Received};
+use super::{Append, Bound, Finished, Pending, Received};
 use crate::levels::agree;
 use crate::limits::UNPACK_RETRY;
 use crate::memory::Hold;
@@ -26,8 +25,7 @@ impl Append {
         self.quiet_since = Instant::now();
         let number = self.next_number;
         self.next_number += 1;
-        let bytes = message.encoded_len() + GRPC_HEADER_BYTES;
-        let hold = self.charge.as_ref().map(|charge| charge.split(bytes));
+        let hold = self.charge.as_ref().map(|charge| charge.split());
         if self.stop.is_cancelled() {
             let expected = self.failed.as_ref().map_or(0, |failed| failed.expected);
             return self.fail(number, expected, Refusal::unavailable("the node is stopping"));

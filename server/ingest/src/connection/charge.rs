@@ -1,8 +1,9 @@
 //! What one request's body holds of the memory for received bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::messages::Messages;
 use super::{Connection, subtract};
 use crate::memory::Hold;
 
@@ -13,21 +14,24 @@ use crate::memory::Hold;
 pub(crate) struct Charge {
     connection: Arc<Connection>,
     held: AtomicUsize,
+    messages: Mutex<Messages>,
 }
 
 impl Charge {
     pub(crate) fn new(connection: Arc<Connection>) -> Arc<Charge> {
         connection.bodies.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Charge { connection, held: AtomicUsize::new(0) })
+        Arc::new(Charge { connection, held: AtomicUsize::new(0), messages: Mutex::default() })
     }
 
     /// The body has given out `bytes`.
-    pub(crate) fn take(&self, bytes: usize) {
-        self.held.fetch_add(self.connection.take_unread(bytes), Ordering::Relaxed);
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        self.held.fetch_add(self.connection.take_unread(bytes.len()), Ordering::Relaxed);
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).feed(bytes);
     }
 
-    /// `bytes` of it are one complete message, which is now on its own.
-    pub(crate) fn split(&self, bytes: usize) -> Hold {
+    /// The first complete message of it that was not split off yet is now on its own.
+    pub(crate) fn split(&self) -> Hold {
+        let bytes = self.messages.lock().unwrap_or_else(PoisonError::into_inner).take();
         let bytes = subtract(&self.held, bytes);
         subtract(&self.connection.unfinished, bytes);
         Hold::adopt(Arc::clone(&self.connection.memory), bytes)

@@ -217,6 +217,24 @@ async fn memory_full_of_unfinished_messages_is_freed_by_cutting_the_largest() {
 }
 
 #[tokio::test]
+async fn a_message_with_fields_that_nobody_knows_gives_all_of_its_bytes_back() {
+    let node = Node::start(sdk_event::Level::Local).await;
+    let mut stream = Unfinished::start(&node).await;
+    // Field 15 with what is missing to 4 MiB; its tag and length take five bytes.
+    stream.body.send_data(vec![15 << 3 | 2].into(), false).expect("queued");
+    let length = 4 * MIB - 5;
+    let varint = [0, 7, 14, 21].map(|shift| (length >> shift) as u8 & 0x7f | 0x80);
+    let varint = [varint[0], varint[1], varint[2], varint[3] & 0x7f];
+    stream.body.send_data(varint.to_vec().into(), false).expect("queued");
+    stream.send(length).await;
+    eventually("it has come", || node.metrics.memory_bytes.get() > MIB as i64).await;
+    eventually("all memory is given back", || node.metrics.memory_bytes.get() == 0).await;
+    assert_eq!(node.metrics.streams.get(), 1, "and the stream is open");
+    drop(stream);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_closed_and_the_others_go_on() {
     let limits = Limits { connections_max: 2, ..Limits::default() };
     let node = Node::with(sdk_event::Level::Local, limits).await;
@@ -377,10 +395,16 @@ impl Unfinished {
             .body(())
             .expect("a request");
         let (_, mut body) = client.send_request(request, false).expect("sent");
+        let mut unfinished = Unfinished { body, _connection: connection };
+        unfinished.head(4 * MIB);
+        unfinished
+    }
+
+    /// Begins a message of so many bytes.
+    fn head(&mut self, bytes: usize) {
         let mut head = vec![0];
-        head.extend(u32::try_from(4 * MIB).expect("small").to_be_bytes());
-        body.send_data(head.into(), false).expect("sent");
-        Unfinished { body, _connection: connection }
+        head.extend(u32::try_from(bytes).expect("small").to_be_bytes());
+        self.body.send_data(head.into(), false).expect("sent");
     }
 
     async fn send(&mut self, bytes: usize) {
