@@ -22,6 +22,8 @@ const POSITION: u8 = b'p';
 const CURSOR: u8 = b'c';
 const CHANNELS: u8 = b'n';
 const LOST: u8 = b'l';
+/// How far the wall clock was ahead.
+const AHEAD: u8 = b't';
 /// The source has stored positions, whether any is left or not.
 const SEEN: u8 = b'q';
 
@@ -163,6 +165,20 @@ impl Facts {
         let gone = self.lost_facts().filter(|(_, value)| old(value));
         let gone: Vec<Bytes> = gone.map(|(key, _)| key.clone()).collect();
         gone.iter().for_each(|key| drop(self.entries.remove(key)));
+    }
+
+    /// How far the wall clock was ahead of time that had passed.
+    pub(crate) fn ahead_ms(&self) -> i64 {
+        let ahead = self.entries.get([AHEAD].as_slice());
+        ahead.and_then(|ahead| ahead.as_ref().try_into().ok()).map_or(0, i64::from_le_bytes)
+    }
+
+    pub(crate) fn set_ahead_ms(&mut self, ahead_ms: i64) {
+        let key = Bytes::from_static(&[AHEAD]);
+        match ahead_ms {
+            0 => self.entries.remove(&key),
+            _ => self.entries.insert(key, Bytes::copy_from_slice(&ahead_ms.to_le_bytes())),
+        };
     }
 
     fn lost_facts(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {

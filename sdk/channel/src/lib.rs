@@ -26,6 +26,7 @@ pub mod record;
 
 mod admission;
 mod backlog;
+mod calendar;
 mod capacity;
 mod channel;
 mod facts;

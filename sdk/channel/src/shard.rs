@@ -18,6 +18,7 @@ use sdk_wal::Log;
 
 use crate::admission::AdmissionTable;
 use crate::backlog::Backlog;
+use crate::calendar::Calendar;
 use crate::capacity::Capacity;
 use crate::facts::Facts;
 use crate::memory::{MemoryQueue, MemorySupply};
@@ -35,13 +36,18 @@ pub struct Remembered {
     pub table: AdmissionTable,
     /// Positions of its sources, and a spool's cursors.
     pub facts: Facts,
+    /// How its time goes on, in the process that it was written by.
+    pub(crate) calendar: Option<Calendar>,
+    /// When the last record was put that this was rebuilt from.
+    pub(crate) last_put_ms: Option<i64>,
 }
 
 impl Remembered {
     /// Nothing: for the first lineage of a shard.
     #[must_use]
     pub fn nothing(lineage: Lineage, view: Option<Arc<dyn sdk_wal::View>>) -> Remembered {
-        Remembered { table: AdmissionTable::new(lineage, view), facts: Facts::default() }
+        let (table, facts) = (AdmissionTable::new(lineage, view), Facts::default());
+        Remembered { table, facts, calendar: None, last_put_ms: None }
     }
 
     /// Adds what was given up of earlier lineages, before the shard is opened. What is known stays.
@@ -99,7 +105,11 @@ impl Shard {
         for source in remembered.facts.sources() {
             remembered.table.keep(source);
         }
-        remembered.facts.forget_losses(options.clock.wall_ms());
+        let Remembered { calendar, last_put_ms, facts, .. } = &mut remembered;
+        let calendar = calendar.take();
+        let mut calendar = calendar
+            .unwrap_or_else(|| Calendar::new(&*options.clock, *last_put_ms, facts.ahead_ms()));
+        facts.forget_losses(calendar.at(options.clock.wall_ms(), &*options.clock));
         for loss in remembered.facts.losses() {
             remembered.table.keep_spans(&loss);
         }
@@ -134,7 +144,7 @@ impl Shard {
             clock: options.clock,
             recent: Arc::new(Recent::new(options.recent)),
             metrics,
-            state: Mutex::new(State::new(remembered, options.checkpoint_bytes)),
+            state: Mutex::new(State::new(remembered, calendar, options.checkpoint_bytes)),
         };
         shard.begin().await?;
         Ok(shard)
@@ -239,7 +249,8 @@ impl Shard {
             return None;
         }
         let nothing = Remembered::nothing(self.lineage, None);
-        Some(std::mem::replace(&mut state.remembered, nothing))
+        let remembered = std::mem::replace(&mut state.remembered, nothing);
+        Some(Remembered { calendar: Some(state.calendar.clone()), ..remembered })
     }
 
     /// The next lineage remembers on its own: this one keeps no more of the log

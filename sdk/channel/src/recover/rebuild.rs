@@ -122,8 +122,9 @@ impl<'a> Replay<'a> {
     }
 
     fn rebuilt(self, exact: bool) -> Rebuilt {
+        let last_put_ms = (self.records > 0).then_some(self.put_time_ms);
         Rebuilt {
-            remembered: self.remembered,
+            remembered: Remembered { last_put_ms, ..self.remembered },
             unreadable: self.unreadable,
             exact,
             records: self.records,
@@ -175,7 +176,7 @@ impl<'a> Replay<'a> {
             offset: record.first_offset,
             source,
         };
-        let Remembered { table, facts } = &mut self.remembered;
+        let Remembered { table, facts, .. } = &mut self.remembered;
         let mut before = Vec::new();
         match Record::decode(record).map_err(wrong)? {
             Record::Put(put) => {

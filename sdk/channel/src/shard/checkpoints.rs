@@ -87,7 +87,9 @@ impl Shard {
     /// Writes one more part of a checkpoint if one is due, so that no put waits
     /// for all of it.
     pub(super) fn step_checkpoint(&self, state: &mut State, now_ms: i64) {
-        let due = state.checkpoints.running.is_some() || state.checkpoints.is_due();
+        let due = state.checkpoints.running.is_some()
+            || state.checkpoints.is_due()
+            || state.calendar.has_jumped(now_ms, &*self.clock);
         if !due || self.log.is_none() {
             return;
         }
@@ -152,18 +154,23 @@ impl Shard {
             bytes: 0,
         });
         let Running { first, index, section, low, bytes } = running;
+        let ahead_ms = state.calendar.ahead_ms(now_ms, &*self.clock);
         let mut part = PartBuilder::new(first, index, section, &low);
         let next = match section {
             Section::Producers => {
                 let low = ProducerId(low.as_ref().try_into().expect("a producer id has 16 bytes"));
-                let filled = state.remembered.table.fill_part(&low, now_ms, &mut part);
+                let at_ms = state.calendar.at(now_ms, &*self.clock);
+                let filled = state.remembered.table.fill_part(&low, at_ms, &mut part);
                 let next = filled.map_err(|error| {
                     self.damaged(state, &error);
                     moving()
                 })?;
                 next.map(|next| Bytes::copy_from_slice(&next.0))
             }
-            Section::Facts => state.remembered.facts.fill_part(&low, &mut part),
+            Section::Facts => {
+                state.remembered.facts.set_ahead_ms(ahead_ms);
+                state.remembered.facts.fill_part(&low, &mut part)
+            }
         };
         let last = section == Section::Facts && next.is_none();
         let bytes = bytes + part.len() as u64;
@@ -175,6 +182,7 @@ impl Shard {
         }
         match last {
             true => {
+                state.calendar.wrote(ahead_ms);
                 checkpoints.bytes = bytes;
                 checkpoints.complete.push_back(Complete { first, end: written.end });
                 self.metrics.checkpoints.inc();

@@ -143,6 +143,7 @@ impl Shard {
     }
 
     fn judge(&self, state: &mut State, id: &BlockId, now_ms: i64) -> Result<Verdict, PutError> {
+        let now_ms = state.calendar.at(now_ms, &*self.clock);
         state.remembered.table.judge(id, now_ms).map_err(|refusal| {
             if let Refusal::Store(error) = &refusal {
                 self.damaged(state, error);

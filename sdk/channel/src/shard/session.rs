@@ -26,7 +26,8 @@ impl Shard {
             let mut state = self.lock();
             Shard::check_open(&state)?;
             let trust = self.trust_producers;
-            let judged = state.remembered.table.judge_open(&open, now_ms, trust);
+            let at_ms = state.calendar.at(now_ms, &*self.clock);
+            let judged = state.remembered.table.judge_open(&open, at_ms, trust);
             let registration = judged.map_err(|refusal| self.refuse(&mut state, refusal))?;
             let written = self.register(&mut state, &registration, now_ms)?;
             (written, registration.next)
@@ -47,7 +48,8 @@ impl Shard {
         let written = {
             let mut state = self.lock();
             Shard::check_open(&state)?;
-            let entry = state.remembered.table.get(&gap.producer, now_ms);
+            let at_ms = state.calendar.at(now_ms, &*self.clock);
+            let entry = state.remembered.table.get(&gap.producer, at_ms);
             let entry = entry.map(|entry| entry.map(|entry| (entry.generation, entry.next)));
             let judged = match entry {
                 Err(error) => Err(Refusal::Store(error)),
@@ -85,7 +87,8 @@ impl Shard {
         let written = {
             let mut state = self.lock();
             Shard::check_open(&state)?;
-            let entry = state.remembered.table.get(&producer, now_ms);
+            let at_ms = state.calendar.at(now_ms, &*self.clock);
+            let entry = state.remembered.table.get(&producer, at_ms);
             let known = entry.map(|entry| entry.is_some_and(|e| e.generation == generation));
             if !known.map_err(|error| self.refuse(&mut state, Refusal::Store(error)))? {
                 return Ok(());

@@ -12,6 +12,7 @@ use super::answer::{moving, not_appended, unknown};
 use super::checkpoints::Checkpoints;
 use super::{Remembered, Shard};
 use crate::admission::{Entry, StoreError};
+use crate::calendar::Calendar;
 use crate::facts::FactBefore;
 use crate::recent::RecentRecord;
 use crate::totals::{Delta, Totals};
@@ -35,6 +36,7 @@ pub(super) struct State {
     pub(super) next: u64,
     ticket: u64,
     pub(super) remembered: Remembered,
+    pub(super) calendar: Calendar,
     /// Whether the next lineage has that now.
     pub(super) taken: bool,
     /// Of everything written.
@@ -105,12 +107,13 @@ impl Drop for Hearing<'_> {
 }
 
 impl State {
-    pub(super) fn new(remembered: Remembered, checkpoint_bytes: u64) -> State {
+    pub(super) fn new(remembered: Remembered, calendar: Calendar, checkpoint_bytes: u64) -> State {
         State {
             phase: Phase::Open,
             next: 0,
             ticket: 0,
             remembered,
+            calendar,
             taken: false,
             totals: Totals::default(),
             counted: Totals::default(),

@@ -47,8 +47,8 @@ pub struct Undelivered {
 
 pub(super) async fn open(options: SpoolOptions) -> Result<(Spool, Recovered), SpoolError> {
     let (sealed, next) = lineages(&options);
-    let (remembered, mut recovered) = remember(&options, &sealed, next).await?;
-    let (mut facts, table) = (remembered.facts, remembered.table);
+    let (mut remembered, mut recovered) = remember(&options, &sealed, next).await?;
+    let facts = &mut remembered.facts;
 
     // Which of the earlier lineages have something left, and for whom.
     let mut floors = BTreeMap::new();
@@ -102,7 +102,7 @@ pub(super) async fn open(options: SpoolOptions) -> Result<(Spool, Recovered), Sp
         metrics: options.metrics.clone(),
         ..ShardOptions::new(next, LEVEL, Some(options.log.clone()), Arc::clone(&options.clock))
     };
-    let shard = Shard::open(shard_options, Remembered { table, facts }).await;
+    let shard = Shard::open(shard_options, remembered).await;
     let shard = shard.map_err(SpoolError::Open)?;
 
     // The new lineage's checkpoint is durable: now the old ones may go.

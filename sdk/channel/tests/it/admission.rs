@@ -245,7 +245,43 @@ async fn what_was_given_up_is_lost_to_whoever_puts_it_again() {
         sealed.push((lineage(epoch), shard.stop().await));
         log.forget(sealed.remove(0).0);
     }
-    clock.advance(IDLE_KEPT);
     let late = reopen(&log, &clock, &sealed, 5).await;
-    assert_eq!(late.inspect(|remembered| remembered.facts.losses().count()), 0);
+    assert_eq!(late.inspect(|remembered| remembered.facts.losses().count()), 2);
+    clock.advance(IDLE_KEPT);
+    crate::harness::producer(&late, 9).await;
+    sealed.push((lineage(5), late.stop().await));
+    let later = reopen(&log, &clock, &sealed, 6).await;
+    assert_eq!(later.inspect(|remembered| remembered.facts.losses().count()), 0);
+}
+
+/// Somebody sets the clock to next year, and nobody is forgotten: not now, not at the next start.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ahead_makes_nobody_idle() {
+    let (log, clock) = (open_log(&FaultyStorage::new(1)), Arc::new(ManualClock::new(NOW_MS)));
+    let first = reopen(&log, &clock, &[], 1).await;
+    let mut busy = crate::harness::producer(&first, 1).await;
+    let mut quiet = crate::harness::producer(&first, 2).await;
+    let (repeat, kept) = (quiet.block("a"), quiet.block("b"));
+    first.put(repeat.clone()).await.expect("put");
+    first.put(kept.clone()).await.expect("put");
+    clock.advance(Duration::from_secs(60));
+    clock.set_wall_ms(NOW_MS + 365 * 24 * 3600 * 1000);
+    assert!(first.put(kept.clone()).await.expect("it is known").duplicate);
+    for _ in 0..10 {
+        first.put(busy.block("x")).await.expect("put");
+    }
+    let mut sealed = vec![(LINEAGE, first.stop().await)];
+    for epoch in 2..=3 {
+        // Behind a start and its checkpoint.
+        let shard = reopen(&log, &clock, &sealed, epoch).await;
+        assert!(shard.put(kept.clone()).await.expect("it is known").duplicate);
+        shard.put(busy.block("x")).await.expect("put");
+        sealed.push((lineage(epoch), shard.stop().await));
+    }
+    // Time that passes counts, whatever the clock says.
+    let last = reopen(&log, &clock, &sealed, 4).await;
+    clock.advance(IDLE_KEPT - Duration::from_secs(600));
+    assert!(last.put(kept.clone()).await.expect("it is known").duplicate);
+    clock.advance(Duration::from_secs(600));
+    assert!(is_expired(&last.put(kept).await.expect_err("forgotten")));
 }
