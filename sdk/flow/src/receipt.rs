@@ -65,9 +65,6 @@ pub enum Exhaustion {
     /// The table of producers, and none has been idle for long enough.
     #[error("the shard knows as many producers as it may")]
     Producers,
-    /// The node sheds load.
-    #[error("the node is overloaded")]
-    Load,
     /// A lineage is being sealed or opened; another takes over shortly.
     #[error("the shard is moving")]
     Moving,
@@ -89,12 +86,9 @@ pub enum Rejection {
     /// The same ids with other bytes: a restored machine image or a copied spool.
     #[error("other events are stored under these ids")]
     Conflict,
-    /// The original was given up by `lineages abandon`.
+    /// The original was given up by `lineages abandon`, or can no longer be read.
     #[error("the original is lost")]
     Lost,
-    /// The caller knows an epoch that is not the current one.
-    #[error("the epoch is no longer current")]
-    Epoch,
     /// An event of the block is beyond a limit, or would be after an interceptor.
     #[error("the block is not acceptable: {0}")]
     Content(Arc<str>),

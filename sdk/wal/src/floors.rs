@@ -8,22 +8,17 @@ use std::ops::Range;
 /// Which offsets of a lineage are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Below it nothing is, but for the pin.
+    /// Below it nothing is.
     pub(crate) floor: u64,
     /// From here on everything is void.
     pub(crate) cut: Option<u64>,
-    /// Needed whatever the floor is.
-    pub(crate) pin: Range<u64>,
 }
 
 impl Needs {
     /// How many of the offsets are needed.
     pub(crate) fn count(&self, offsets: Range<u64>) -> u64 {
         let end = self.cut.map_or(offsets.end, |cut| offsets.end.min(cut));
-        let length = |from: u64, to: u64| to.saturating_sub(from);
-        let above = length(offsets.start.max(self.floor), end);
-        let pin_end = self.pin.end.min(end).min(self.floor);
-        above + length(self.pin.start.max(offsets.start), pin_end)
+        end.saturating_sub(offsets.start.max(self.floor))
     }
 
     /// Whether any of the offsets is needed.
@@ -52,11 +47,6 @@ impl Index {
         let segments = self.segments.values_mut();
         let runs = segments.flat_map(|segment| &mut segment.contents.runs);
         runs.filter(|run| run.lineage == lineage).for_each(|run| run.dead = true);
-    }
-
-    /// Pins offsets of a lineage in place of those pinned before.
-    pub(crate) fn pin(&mut self, lineage: Lineage, offsets: Range<u64>) {
-        self.lineages.entry(lineage).or_default().needs.pin = offsets;
     }
 
     /// Whether any of these offsets is needed.
@@ -114,16 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn needed_is_what_lies_between_floor_and_cut_and_what_is_pinned() {
-        let count = |floor, cut, pin: Range<u64>, offsets| Needs { floor, cut, pin }.count(offsets);
-        assert_eq!(count(0, None, 0..0, 5..9), 4);
-        assert_eq!(count(7, None, 0..0, 5..9), 2);
-        assert_eq!(count(9, None, 0..0, 5..9), 0);
-        assert_eq!(count(0, Some(6), 0..0, 5..9), 1);
-        assert_eq!(count(0, Some(5), 0..0, 5..9), 0);
-        assert_eq!(count(9, None, 6..8, 5..9), 2);
-        assert_eq!(count(7, None, 6..8, 5..9), 3, "nothing counts twice");
-        assert_eq!(count(9, Some(7), 6..8, 5..9), 1, "what is void cannot be pinned");
-        assert_eq!(count(20, Some(3), 0..2, 5..9), 0);
+    fn needed_is_what_lies_between_floor_and_cut() {
+        let count = |floor, cut, offsets| Needs { floor, cut }.count(offsets);
+        assert_eq!(count(0, None, 5..9), 4);
+        assert_eq!(count(7, None, 5..9), 2);
+        assert_eq!(count(9, None, 5..9), 0);
+        assert_eq!(count(0, Some(6), 5..9), 1);
+        assert_eq!(count(0, Some(5), 5..9), 0);
+        assert_eq!(count(20, Some(3), 5..9), 0);
     }
 }

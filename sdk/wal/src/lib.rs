@@ -66,7 +66,6 @@ mod index;
 mod keeper;
 mod quarantine;
 mod recovery;
-mod verify;
 
 pub mod inspect;
 

@@ -14,7 +14,6 @@ use crate::writer::Writer;
 use prometheus_client::registry::Registry;
 use sdk_event::Lineage;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -136,7 +135,7 @@ impl Log {
         self.inner.core.index().listed(&lineage, kind)
     }
 
-    /// Says that nothing below `floor` is needed any more. Floors, cuts, pins and what is forgotten are not in
+    /// Says that nothing below `floor` is needed any more. Floors, cuts and what is forgotten are not in
     /// the log: whoever knows them says them again after each start.
     pub fn raise_floor(&self, lineage: Lineage, floor: u64) {
         self.inner.core.index_mut().raise_floor(lineage, floor);
@@ -157,26 +156,10 @@ impl Log {
         self.floors_moved();
     }
 
-    /// Keeps these offsets of a lineage whatever its floor is (its latest checkpoint). Replaces the pin before.
-    pub fn pin(&self, lineage: Lineage, offsets: Range<u64>) {
-        self.inner.core.index_mut().pin(lineage, offsets);
-        self.floors_moved();
-    }
-
-    /// Takes the pin of a lineage away.
-    pub fn unpin(&self, lineage: Lineage) {
-        self.pin(lineage, 0..0);
-    }
-
-    /// Offsets known to be unreadable, whether found by recovery, a reader or [`verify`](Self::verify).
+    /// Offsets known to be unreadable, whether found by recovery, by a reader or while copying forward.
     /// Those that are no longer needed leave the list.
     pub fn quarantined(&self) -> Vec<Quarantined> {
         self.inner.core.quarantine.list()
-    }
-
-    /// Reads everything in the log and checks it; what is bad is quarantined. Returns how many records are good.
-    pub fn verify(&self) -> Result<u64, LogReadError> {
-        crate::verify::verify(&self.inner.core)
     }
 
     /// What the log uses of the disk, and the mark that holds. Cheap.

@@ -113,8 +113,6 @@ impl From<PutError> for Refusal {
                 Rejection::Expired => Refusal::new(Code::ProducerExpired, text),
                 Rejection::Conflict => Refusal::new(Code::Conflict, text),
                 Rejection::Lost => Refusal::new(Code::Lost, text),
-                // The caller knows better than this node who owns the shard.
-                Rejection::Epoch => Refusal::unavailable(text),
                 Rejection::Content(_) => Refusal::invalid(text),
             },
         }

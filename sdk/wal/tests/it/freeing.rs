@@ -1,4 +1,4 @@
-//! Floors, cuts and pins free segments; what is left of a full log is copied forward.
+//! Floors and cuts free segments; what is left of a full log is copied forward.
 
 use crate::support::{DIR, SEGMENT, entry, lineage, offsets, open, options, put, read, segments};
 use sdk_wal::{
@@ -95,24 +95,6 @@ fn one_needed_record_keeps_its_segment_and_no_other() {
     assert_eq!(log.usage().segments, 1);
     assert_eq!(log.lineage(lineage(2)), None);
     assert!(read(&mut log.reader(lineage(2), 0)).unwrap().is_empty());
-}
-
-#[test]
-fn what_is_pinned_stays_below_the_floor() {
-    let storage = FaultyStorage::new(1);
-    let (log, _) = open(&storage, 1);
-    put(&log, Entry { kind: 200, ..entry(1, 0, 1, 500) }).unwrap();
-    let end = fill(&log, 1, 5);
-    log.pin(lineage(1), 0..1);
-    log.raise_floor(lineage(1), end);
-    log.drive();
-    assert_eq!(log.usage().segments, 2);
-    assert_eq!(log.reader(lineage(1), 0).next().unwrap().unwrap().kind, 200);
-    assert_eq!(log.listed(lineage(1), 200)[0].first_offset, 0);
-    log.unpin(lineage(1));
-    log.drive();
-    assert_eq!(log.usage().segments, 1);
-    assert_eq!(log.listed(lineage(1), 200), []);
 }
 
 #[test]

@@ -285,7 +285,6 @@ fn one_flip(storage: &FaultyStorage, rng: &mut Rng, model: &Model) {
         assert!(log.quarantined().contains(quarantined), "listed");
     }
     log.drive();
-    log.verify().expect("reads");
     assert_eq!(log.quarantined(), lost, "all that is bad and needed");
     let again = model.check(&log);
     assert_eq!(again, lost);

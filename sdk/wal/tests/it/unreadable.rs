@@ -64,7 +64,6 @@ fn an_unreadable_sector_takes_its_record_and_no_other() {
     assert_eq!(pass(&log, end), [5]);
     let listed = log.quarantined();
     assert_eq!((listed.len(), listed[0].from, listed[0].to), (1, 5, 6));
-    assert_eq!(log.verify().unwrap(), end - 1);
     drop(log);
     storage.kill();
     // At a start footers say what is in the segments, and here one has to be read.

@@ -189,7 +189,7 @@ impl Lane {
                 Ok(Refusal::unavailable("the shard is moving"))
             }
             // The shard has stopped; the router may know where it is now.
-            PutError::Stopped | PutError::Rejected { reason: Rejection::Epoch } => {
+            PutError::Stopped => {
                 self.registered = false;
                 Ok(error.into())
             }

@@ -139,7 +139,6 @@ async fn every_put_error_has_its_code() {
         (rejected(Rejection::Expired), Code::ProducerExpired),
         (rejected(Rejection::Conflict), Code::Conflict),
         (rejected(Rejection::Lost), Code::Lost),
-        (rejected(Rejection::Epoch), Code::Unavailable),
         (rejected(Rejection::Content("too large".into())), Code::Invalid),
     ];
     for (error, code) in table {
