@@ -52,7 +52,8 @@ pub use facts::{FACTS_MAX, Facts, NamedChannel};
 pub use metrics::ChannelMetrics;
 pub use recent::{RECENT_BYTES, RecentMemory};
 pub use recover::{
-    Rebuilt, RecoverError, first_put_time, lost_events, rebuild, stop_lineage, totals_below,
+    Rebuilt, RecoverError, first_put_time, lost_events, rebuild, sequences_behind, stop_lineage,
+    totals_below,
 };
 pub use sealed::SealedLineage;
 pub use shard::{

@@ -6,7 +6,7 @@
 mod books;
 mod rebuild;
 
-pub use books::{first_put_time, lost_events, totals_below};
+pub use books::{first_put_time, lost_events, sequences_behind, totals_below};
 pub use rebuild::{Rebuilt, rebuild};
 
 pub(crate) use books::bytes_below;

@@ -12,9 +12,12 @@ use crate::{ChannelSet, Positions};
 ///
 /// A put takes `count` offsets, one for each event that was accepted, in the
 /// order of their sequence numbers, whatever became of them: an event that a
-/// rule dropped has its offset too. So sequence `first_sequence + i` has offset
-/// `first_offset + i`, and a put whose events were all dropped is still a record
-/// that admission remembers.
+/// rule dropped has its offset too. So the `i`th event of the accepted block has
+/// offset `first_offset + i`, and a put whose events were all dropped is still a
+/// record that admission remembers. In a dense block that event has sequence
+/// `first_sequence + i`; a block that was thinned out before it came leaves
+/// numbers out, and the events themselves say which. Admission counts such a
+/// block as if it were dense, and the numbers behind are declared a gap.
 ///
 /// For each channel, the events in parts that name it and those in `dropped`
 /// entries that name it are disjoint. An event in neither was not meant for that
@@ -54,7 +57,7 @@ pub struct Part {
     /// limit such a channel is left out of the record and counted as dropped
     /// there, while any other makes the whole put fail.
     pub optional: ChannelSet,
-    /// Where the part's events stood in the accepted block. A channel may have
+    /// Where the part's events stood in the accepted block, counted by events. A channel may have
     /// several parts; their positions are disjoint.
     pub positions: Positions,
     /// The events: the accepted block itself, or one thinned out or rewritten

@@ -11,10 +11,10 @@ use crate::version::{Capacities, Version, VersionChannel, VersionError};
 use sdk_channel::record::{Loss, kind};
 use sdk_channel::{
     ChannelKind, ChannelMetrics, ChannelOptions, RecentMemory, RecoverError, Remembered,
-    SealedLineage, Shard, ShardOptions, Totals, rebuild, stop_lineage,
+    SealedLineage, Shard, ShardOptions, Totals, rebuild, sequences_behind, stop_lineage,
 };
 use sdk_config::ledger::Span;
-use sdk_event::Lineage;
+use sdk_event::{EventId, Lineage};
 use sdk_flow::{BoxError, ChannelReader, Clock, Environment, Exhaustion, PutError, ReadError};
 use sdk_wal::{Log, Quarantined, View};
 use server_cluster::command::{Lost, Seal, Sealed, ShardSeal};
@@ -475,12 +475,14 @@ impl Lineages {
     async fn list_lost(&self, range: &Quarantined) {
         let span = Span { first: range.from, last: range.to.saturating_sub(1) };
         self.given_up.add(range.lineage, [span]);
-        let ids = loss_of_record(range).and_then(|loss| loss.ids).map(|ids| LostIds {
-            producer: ids.producer,
-            generation: ids.generation,
-            first: ids.first,
-            last: ids.end.saturating_sub(1),
-        });
+        let ids = match (range.kind, range.identity) {
+            (Some(kind::PUT), Some(first)) => {
+                let last = self.sequences_behind(range, first).await.saturating_sub(1);
+                let EventId { producer, generation, sequence: first } = first;
+                Some(LostIds { producer, generation, first, last })
+            }
+            _ => None,
+        };
         let ranges = vec![LostRange { span, ids: ids.into_iter().collect() }];
         let lost = Lost { lineage: range.lineage, ranges };
         match self.options.cluster.propose(lost).await {
@@ -491,6 +493,16 @@ impl Lineages {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, lineage = %range.lineage, "cannot list a range as lost");
             }
+        }
+    }
+
+    /// The sequence number behind the last event of a block that cannot be read.
+    async fn sequences_behind(&self, range: &Quarantined, first: EventId) -> u64 {
+        let (log, lineage, block) = (self.options.log.clone(), range.lineage, range.from..range.to);
+        let found = off_thread(move || sequences_behind(&log, lineage, block, first)).await;
+        match found {
+            Ok(Ok(behind)) => behind,
+            _ => first.sequence.saturating_add(range.to - range.from),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Totals, read back from the records that carry them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use sdk_event::{BlockHeader, Lineage};
+use sdk_event::{BlockHeader, EventId, Lineage};
 use sdk_wal::{Log, LogReadError, LogRecord};
 
 use super::RecoverError;
@@ -88,6 +90,41 @@ pub fn lost_events(
         }
         _ => Ok(to - from),
     }
+}
+
+/// Records behind a block that are looked through for what it left out.
+const GAP_RECORDS_MAX: u32 = 64;
+
+/// The sequence number behind the last event of a block that can no longer be read. That of a dense one
+/// follows from its offsets; one that was thinned out has a gap declared behind it, up to there.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn sequences_behind(
+    log: &Log,
+    lineage: Lineage,
+    block: Range<u64>,
+    first: EventId,
+) -> Result<u64, RecoverError> {
+    let dense = first.sequence.saturating_add(block.end - block.start);
+    let mut left = GAP_RECORDS_MAX;
+    let behind = |record: &LogRecord| {
+        left -= 1;
+        let gap = match record.kind {
+            kind::GAP => Record::decode(record).ok(),
+            _ => None,
+        };
+        match gap {
+            Some(Record::Gap(gap))
+                if (gap.producer, gap.generation, gap.from)
+                    == (first.producer, first.generation, dense) =>
+            {
+                Ok(Some(gap.to))
+            }
+            _ => Ok((left == 0).then_some(dense)),
+        }
+    };
+    Ok(search(log, lineage, block.end, log.end(lineage), behind)?.unwrap_or(dense))
 }
 
 /// When the first put at or behind `offset` was stored, if there is one below `end`.

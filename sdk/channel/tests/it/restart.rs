@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sdk_channel::conformance::{TestProducer, texts};
 use sdk_channel::{
     ChannelOptions, DurableChannel, Rebuilt, RecentMemory, Remembered, SealedLineage, Shard,
-    lost_events, rebuild, stop_lineage, totals_below,
+    lost_events, rebuild, sequences_behind, stop_lineage, totals_below,
 };
-use sdk_event::{BlockBuilder, Codec, Lineage};
+use sdk_event::{BlockBuilder, Codec, EventId, Lineage};
 use sdk_flow::{Channel as _, PutError, ReadError, Rejection};
-use sdk_wal::{FaultyStorage, Log, LogOptions, MemoryView, Storage as _, View};
+use sdk_wal::{FaultyStorage, Log, LogOptions, LogReadError, MemoryView, Storage as _, View};
 
 use crate::harness::{
     LINEAGE, NOW_MS, by_hand, durable, lineage, log_options, open_log_by_hand, options, producer,
@@ -374,4 +374,34 @@ async fn a_batch_is_bounded_by_what_it_takes_in_memory() {
         events += batch.len();
     }
     assert_eq!(events, 32);
+}
+
+/// The second of four words was left out on the way: three offsets, four sequence numbers.
+#[tokio::test]
+async fn the_ids_of_a_lost_block_include_what_it_left_out() {
+    let storage = FaultyStorage::new(5);
+    let (log, shard) = open_without_memory(&storage, vec![durable(0, "main", 1 << 20)]).await;
+    let test = async {
+        let mut words = producer(&shard, 1).await;
+        let mut put = words.block("thinned away from it");
+        let thin = put.parts[0].block.thin(&[0, 2, 3]).remove(0);
+        (put.count, put.block_crc) = (3, thin.header().crc);
+        put.parts[0].block = thin;
+        let receipt = shard.put(put).await.expect("put");
+        producer(&shard, 2).await;
+        shard.gap(words.gap(3, 4)).await.expect("gap");
+        shard.put(words.block("behind it")).await.expect("put");
+        receipt.first_offset
+    };
+    let first = by_hand(&log, test).await;
+    log.drive();
+    flip(&storage, b"thinned");
+    let error = log.reader(LINEAGE, first).next().expect_err("it cannot be read");
+    assert!(matches!(error, LogReadError::Quarantined(_)));
+    let range = &log.quarantined()[0];
+    let id = range.identity.expect("it is known");
+    let behind = |block, id| sequences_behind(&log, LINEAGE, block, id).expect("read");
+    assert_eq!((range.to - range.from, behind(range.from..range.to, id)), (3, 4));
+    let dense = EventId { sequence: 4, ..id };
+    assert_eq!(behind(first + 5..first + 7, dense), 6);
 }
