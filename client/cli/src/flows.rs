@@ -1,7 +1,7 @@
 //! `flows`: list, get, check, apply.
 
 use crate::arguments::{Flows, Global, Output};
-use crate::print::{count, json, line, span, table, text};
+use crate::print::{age, count, json, line, table, text};
 use crate::{Verdict, admin};
 use anyhow::{Context, Result};
 use proto::v1::{ApplyFlowsReply, ApplyFlowsRequest, GetFlowRequest, ListFlowsRequest};
@@ -26,7 +26,7 @@ pub(crate) async fn run(global: &Global, command: &Flows) -> Result<Verdict> {
                             count(flow.version),
                             count(flow.events_per_second.round() as u64),
                             count(flow.acknowledged_events),
-                            text(span(flow.oldest_pending_ms)),
+                            text(age(flow.oldest_pending_ms)),
                         ]
                     }),
                 );

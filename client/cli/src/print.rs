@@ -94,6 +94,11 @@ pub(crate) fn span(ms: u64) -> String {
     }
 }
 
+/// The same, where it may not be known.
+pub(crate) fn age(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "unknown".to_owned(), span)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +111,6 @@ mod tests {
         assert_eq!(in_bytes(1_536), "1.5 KiB");
         assert_eq!(span(119_999), "119 s");
         assert_eq!(span(7_200_000), "2.0 h");
+        assert_eq!((age(Some(1_000)), age(None)), ("1 s".to_owned(), "unknown".to_owned()));
     }
 }

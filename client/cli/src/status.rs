@@ -1,7 +1,7 @@
 //! `status`: how everything is, with a sentence for what is not well.
 
 use crate::arguments::{Global, Output, StatusArguments};
-use crate::print::{bytes, count, in_bytes, json, line, span, state, table, text};
+use crate::print::{age, bytes, count, in_bytes, json, line, span, state, table, text};
 use crate::{Verdict, admin};
 use anyhow::Result;
 use proto::v1::{StatusReply, StatusRequest};
@@ -81,8 +81,8 @@ fn show(global: &Global, status: &StatusReply) -> Result<()> {
                 text(format!("{}/s", in_bytes(flow.bytes_per_second as u64))),
                 count(flow.acknowledged_events),
                 count(waiting.unwrap_or(0)),
-                text(span(flow.oldest_pending_ms)),
-                text(&flow.final_before),
+                text(age(flow.oldest_pending_ms)),
+                text(if flow.final_before.is_empty() { "unknown" } else { &flow.final_before }),
             ]
         }),
     );

@@ -21,6 +21,7 @@ mod look;
 mod member;
 mod memory;
 mod outcome;
+mod peek;
 mod place;
 mod read;
 mod recover;
@@ -44,6 +45,7 @@ use tracing::{info, warn};
 
 pub use look::InHand;
 pub use memory::DrainMemory;
+pub use peek::put_ms;
 pub use shared::{ChannelReaders, DrainLimits, DrainOptions, Preference, Readers};
 
 use crate::ledger::LedgerError;

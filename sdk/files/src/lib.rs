@@ -34,7 +34,7 @@ mod staged;
 
 pub use drain::{
     ChannelReaders, Drain, DrainError, DrainHandle, DrainLimits, DrainMemory, DrainOptions, InHand,
-    Preference, Readers,
+    Preference, Readers, put_ms,
 };
 pub use sink::{FileSink, SinkBuildError, SinkIdentity};
 pub use staged::Deadlines;

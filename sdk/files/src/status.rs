@@ -38,7 +38,11 @@ pub struct DrainStatus {
     pub quarantined: Vec<QuarantinedBucket>,
     /// Why nothing gets on, in a sentence; `None` if it does.
     pub degraded: Option<String>,
-    /// The put time of the oldest event that is read and not final.
+    /// Whether it is known when everything was put that waits: what earlier tokens have left is looked
+    /// up in the log first.
+    pub put_times_known: bool,
+    /// A time before which nothing was put that waits, that of the oldest event as soon as it is known.
+    /// `None` if nothing is known to wait.
     pub oldest_pending_put_ms: Option<i64>,
     /// The put time of the newest event that was read.
     pub newest_read_put_ms: Option<i64>,
@@ -109,6 +113,7 @@ impl DrainStatus {
             buffer_bytes: 0,
             quarantined: Vec::new(),
             degraded: None,
+            put_times_known: false,
             oldest_pending_put_ms: None,
             newest_read_put_ms: None,
             totals: DrainTotals::default(),
@@ -118,10 +123,20 @@ impl DrainStatus {
     /// Everything put before this is final. `now_ms` is the answer when nothing waits. `None`: not
     /// known, since nothing was read yet.
     pub fn final_before_ms(&self, now_ms: i64) -> Option<i64> {
-        match (self.oldest_pending_put_ms, self.caught_up || self.ended) {
-            (Some(oldest), _) => Some(oldest.min(self.newest_read_put_ms.unwrap_or(oldest))),
-            (None, true) => Some(now_ms),
-            (None, false) => self.newest_read_put_ms,
+        let idle = self.put_times_known && self.oldest_pending_put_ms.is_none();
+        match idle && (self.caught_up || self.ended) {
+            true => Some(now_ms),
+            false => self.read_final_before_ms(),
         }
+    }
+
+    /// The same, for whoever knows that there is more than this drain has seen.
+    pub fn read_final_before_ms(&self) -> Option<i64> {
+        if !self.put_times_known {
+            return None;
+        }
+        let oldest = self.oldest_pending_put_ms.unwrap_or(i64::MAX);
+        let before = oldest.min(self.newest_read_put_ms.unwrap_or(oldest));
+        (before < i64::MAX).then_some(before)
     }
 }

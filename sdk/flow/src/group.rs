@@ -189,12 +189,18 @@ impl GroupRunner {
         batch: Batch,
         stop: &CancellationToken,
     ) -> Result<Option<Ended>, GroupError> {
+        let put_times = || batch.stored.iter().map(|stored| stored.put_time_ms);
+        self.options.stats.stands_at(put_times().min());
         if !batch.is_empty()
             && let Some(ended) = self.deliver(&batch, stop).await?
         {
             return Ok(Some(ended));
         }
-        self.commit(batch.from, batch.to, stop).await
+        let ended = self.commit(batch.from, batch.to, stop).await?;
+        if ended.is_none() {
+            self.options.stats.stands_at(put_times().max());
+        }
+        Ok(ended)
     }
 
     async fn deliver(

@@ -68,6 +68,8 @@ pub(crate) enum Running {
 pub(crate) struct Drains {
     options: DrainOptions,
     running: Mutex<BTreeMap<DrainKey, Option<Running>>>,
+    /// When the oldest was put of what each drain found when it began.
+    found: Mutex<BTreeMap<DrainKey, i64>>,
     /// File sinks by flow, version and number: all lineages of a version share one.
     sinks: Mutex<BTreeMap<(FlowId, u32, u32), Arc<FileSink>>>,
     sinks_without_files: StandardSinks,
@@ -101,6 +103,7 @@ impl Drains {
             options,
             sinks_without_files: StandardSinks::new(entropy),
             running: Mutex::default(),
+            found: Mutex::default(),
             sinks: Mutex::default(),
             memory_roots: MemoryRoots::default(),
             file_memory: Arc::default(),
@@ -115,6 +118,12 @@ impl Drains {
     pub(crate) fn running(&self) -> Vec<(DrainKey, Running)> {
         let running = self.lock();
         running.iter().filter_map(|(key, it)| Some((*key, it.clone()?))).collect()
+    }
+
+    /// A time before which nothing was put that waits for a drain, as it was when the drain began: all
+    /// that is known of it while it gets nowhere.
+    pub(crate) fn found(&self) -> BTreeMap<DrainKey, i64> {
+        self.found.lock().expect("no panic while the lock is held").clone()
     }
 
     /// The file sinks of a version, by number.
@@ -187,10 +196,29 @@ impl Drains {
                 continue;
             }
             self.lock().insert(key, None);
+            let (drains, found) = (Arc::clone(self), held.clone());
+            self.tasks.start(format!("look {} {}", key.lineage, key.group), |stop| async move {
+                stop.run_until_cancelled(drains.look(key, found)).await;
+            });
             let drains = Arc::clone(self);
             self.tasks.start(format!("drain {} {}", key.lineage, key.group), |stop| async move {
                 drains.drain(key, held, stop).await;
             });
+        }
+    }
+
+    /// Looks up when the oldest was put of what a drain finds.
+    async fn look(self: Arc<Self>, key: DrainKey, held: HeldLineage) {
+        let ledger = |state: &server_cluster::State| {
+            Some(state.ledger(key.lineage, key.group)?.first_needed())
+        };
+        let first = self.options.cluster.read(ledger);
+        let (Some(first), Some(group)) = (first, held.version.group(key.group)) else { return };
+        let readers = self.readers(key.lineage, &held, group);
+        if let Ok(Some(put_ms)) = sdk_files::put_ms(&readers, first).await
+            && self.lock().contains_key(&key)
+        {
+            self.found.lock().expect("no panic while the lock is held").insert(key, put_ms);
         }
     }
 
@@ -210,6 +238,7 @@ impl Drains {
         let durable = held.version.group(key.group).is_some_and(|group| group.durable);
         if durable {
             self.lock().remove(&key);
+            self.found.lock().expect("no panic while the lock is held").remove(&key);
         } else {
             self.lock().insert(key, None);
         }
@@ -382,6 +411,14 @@ impl Drains {
 }
 
 impl Running {
+    /// Everything put before this is delivered, as far as it has read. `None`: nothing yet.
+    pub(crate) fn final_before_ms(&self) -> Option<i64> {
+        match self {
+            Running::Files(handle) => handle.status().read_final_before_ms(),
+            Running::Events(stats) => stats.delivered_before_ms(),
+        }
+    }
+
     /// What sinks without files have done.
     pub(crate) fn stats(&self) -> Option<&GroupStats> {
         match self {

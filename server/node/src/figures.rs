@@ -3,11 +3,14 @@
 mod books;
 mod count;
 mod disks;
+mod freshness;
+#[cfg(test)]
+pub(crate) mod rig;
 mod sinks;
 
 use crate::cluster::Cluster;
 use crate::data_dir::DataDir;
-use crate::drains::{DrainKey, Drains, Running};
+use crate::drains::Drains;
 use crate::flows::Flows;
 use crate::http::Faces;
 use crate::lineages::Lineages;
@@ -58,6 +61,7 @@ struct FlowRates {
     bytes: Rate,
     /// By lineage, also of those that are gone, so that the sum never falls.
     bytes_stored: BTreeMap<Lineage, u64>,
+    quiet: freshness::Quiet,
 }
 
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
@@ -239,9 +243,10 @@ impl Figures {
 
     fn flow_figures(&self, sinks: &[v1::Sink]) -> Vec<v1::Flow> {
         let lineages = self.lineages.all();
-        let running = self.drains.running();
         let now = self.clock.monotonic();
+        // Before everything else is looked up: what is put from here on was not looked for.
         let now_ms = self.clock.wall_ms();
+        let running = self.drains.running().into_iter().collect();
         let books = self.books();
         let mut rates = self.rates.lock().expect("no panic while the lock is held");
         let mut figures = Vec::new();
@@ -257,9 +262,8 @@ impl Figures {
             let own_books = books.iter().filter(|book| book.row.flow == flow.id);
             let acknowledged = own_books.map(|book| book.stored).max().unwrap_or(0);
             let bytes = known.bytes_stored.values().sum();
-            let of_flow: Vec<BookRow> =
-                books.iter().filter(|book| book.row.flow == flow.id).cloned().collect();
-            let freshness = freshness(&of_flow, &running, now_ms);
+            let freshness =
+                self.final_before_ms(flow.id, &books, &running, &mut known.quiet, now_ms);
             let channels = version.channels.iter().map(|channel| {
                 let pending = sinks
                     .iter()
@@ -296,7 +300,7 @@ impl Figures {
                 bytes_per_second: known.bytes.sample(now, bytes),
                 acknowledged_events: acknowledged,
                 channels: channels.collect(),
-                oldest_pending_ms: u64::try_from(now_ms - freshness.unwrap_or(now_ms)).unwrap_or(0),
+                oldest_pending_ms: freshness.map(|ms| u64::try_from(now_ms - ms).unwrap_or(0)),
                 final_before_ms: freshness.unwrap_or(0),
                 final_before: freshness
                     .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
@@ -319,25 +323,6 @@ impl Figures {
             dropped
         })
     }
-}
-
-/// Everything of these lineages that was put before this is final: the lowest over all drains that
-/// have something to deliver. `None` while that is not known, because one has not read yet.
-fn freshness(books: &[BookRow], running: &[(DrainKey, Running)], now_ms: i64) -> Option<i64> {
-    let mut before = now_ms;
-    for book in books.iter().filter(|book| book.pending > 0) {
-        for living in &book.row.living {
-            let key = DrainKey { lineage: living.lineage, group: living.group };
-            let drain = running.iter().find(|(known, _)| *known == key).map(|(_, drain)| drain);
-            if let Some(Running::Files(handle)) = drain {
-                let status = handle.status();
-                if !(status.caught_up && status.oldest_pending_put_ms.is_none()) {
-                    before = before.min(status.final_before_ms(now_ms)?);
-                }
-            }
-        }
-    }
-    Some(before)
 }
 
 fn resident_bytes() -> u64 {
@@ -381,14 +366,18 @@ impl Faces for Figures {
         self.gauges.healthy.set(i64::from(status.healthy));
         for flow in &status.flows {
             let of_flow = labels(&[("flow", &flow.name)]);
-            self.gauges
-                .oldest_pending
-                .get_or_create(&of_flow)
-                .set(flow.oldest_pending_ms as f64 / 1_000.0);
-            self.gauges
-                .final_before
-                .get_or_create(&of_flow)
-                .set(flow.final_before_ms as f64 / 1_000.0);
+            // No figure rather than a good one while it is not known.
+            let (oldest, before) = (&self.gauges.oldest_pending, &self.gauges.final_before);
+            match flow.oldest_pending_ms {
+                Some(oldest_ms) => {
+                    oldest.get_or_create(&of_flow).set(oldest_ms as f64 / 1_000.0);
+                    before.get_or_create(&of_flow).set(flow.final_before_ms as f64 / 1_000.0);
+                }
+                None => {
+                    oldest.remove(&of_flow);
+                    before.remove(&of_flow);
+                }
+            }
             for channel in &flow.channels {
                 let of_channel = labels(&[("flow", &flow.name), ("channel", &channel.name)]);
                 self.gauges

@@ -127,6 +127,22 @@ impl Held {
         }
     }
 
+    /// Whether something is on its way into it that no reader sees yet.
+    pub(crate) fn is_written_to(&self) -> bool {
+        match self {
+            Held::Written(shard) => shard.watermark() < shard.next_offset(),
+            Held::Sealed(_) => false,
+        }
+    }
+
+    /// Whether some of a memory channel is not delivered.
+    pub(crate) fn waits_in_memory(&self, channel: u8) -> bool {
+        match self {
+            Held::Written(shard) => shard.floor(channel).is_some_and(|it| it < shard.watermark()),
+            Held::Sealed(_) => false,
+        }
+    }
+
     pub(crate) fn raise_floor(&self, channel: u8, floor: u64) {
         match self {
             Held::Written(shard) => shard.raise_floor(channel, floor),

@@ -54,8 +54,7 @@ impl Shard {
         // Someone waits for an original that then fails: it must look again.
         let mut follower = None;
         loop {
-            let now_ms = self.clock.wall_ms();
-            match self.admit(&mut put, &mut blocks, &position, now_ms)? {
+            match self.admit(&mut put, &mut blocks, &position)? {
                 Admitted::Written(written) => {
                     let first_offset = written.first;
                     self.settle(written).await?;
@@ -99,9 +98,10 @@ impl Shard {
         put: &mut Put,
         blocks: &mut Option<Body>,
         position: &Option<SourcePosition>,
-        now_ms: i64,
     ) -> Result<Admitted, PutError> {
         let mut state = self.lock();
+        // Under the lock, so that who finds nothing on its way knows that what comes is put later.
+        let now_ms = self.clock.wall_ms();
         Shard::check_open(&state)?;
         if position.is_some() && state.remembered.facts.len() >= FACTS_MAX {
             return Err(content("the flow's sources remember too many positions"));

@@ -48,6 +48,10 @@ pub(crate) enum Done {
     Swept {
         left: Vec<(u64, Root)>,
     },
+    Peeked {
+        offset: u64,
+        put_ms: Result<Option<i64>, ReadError>,
+    },
     Discarded,
 }
 
@@ -88,6 +92,7 @@ impl Session {
             Done::Raised { member, raised, progress } => self.raised(member, raised, progress),
             Done::Looked { member, result } => self.looked(member, result),
             Done::Swept { left } => self.foreign_swept(left),
+            Done::Peeked { offset, put_ms } => self.peeked(offset, put_ms),
             Done::Discarded => (),
         }
     }

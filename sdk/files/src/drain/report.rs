@@ -21,6 +21,7 @@ impl Session {
             return;
         }
         self.published_at = Some(at);
+        self.peek();
         let status = self.report(at);
         for (index, member) in self.members.iter().enumerate() {
             let metrics = member.sink.metrics();
@@ -62,7 +63,9 @@ impl Session {
             let (sink, reason) = (Arc::clone(member.sink.name()), reason.clone());
             status.down.push(DownSink { sink, reason, retry_in_ms });
         }
-        let mut oldest = i64::MAX;
+        let unread = self.unread_put_ms();
+        status.put_times_known = unread.is_some();
+        let mut oldest = unread.unwrap_or(i64::MAX);
         for (_, bucket) in self.table.iter() {
             for segment in bucket.segments() {
                 oldest = oldest.min(segment.first_put_ms);

@@ -18,6 +18,7 @@ use super::ledger::Call;
 use super::member::{Progress, probe, raise, sweep_foreign};
 use super::memory::Share;
 use super::outcome::Done;
+use super::peek::Peek;
 use super::shared::{Preference, Shared};
 use super::stretches::Stretches;
 use super::{Control, Drain, NAP};
@@ -90,8 +91,10 @@ pub(crate) struct Session {
     pub(super) next_id: u64,
     /// Puts read.
     pub(super) uses: u64,
-    /// Put time of the newest event read.
+    /// Put time of the newest event read, from the floor on.
     pub(super) newest_put_ms: Option<i64>,
+    /// When what was not read was put.
+    pub(super) peek: Peek,
     /// No file is due before this.
     pub(super) due_ms: i64,
     pub(super) raised_at: Duration,
@@ -222,6 +225,7 @@ impl Session {
             next_id: 0,
             uses: 0,
             newest_put_ms: None,
+            peek: Peek::default(),
             due_ms: i64::MAX,
             raised_at: started,
             raise_not_before: Duration::ZERO,
@@ -484,6 +488,7 @@ impl Session {
         self.cursor = self.floor;
         self.ended = false;
         self.caught_up = false;
+        self.newest_put_ms = None;
         self.stretches.clear();
         let recorded = self.table.iter().filter_map(|(_, bucket)| bucket.recorded.end());
         self.covered_to = recorded.max().map_or(0, |end| end + 1);

@@ -104,6 +104,39 @@ async fn until(handle: &DrainHandle, what: &str, done: impl Fn() -> bool) {
     panic!("not in time: {what}: {:#?}", handle.status());
 }
 
+/// What a sink had begun when it failed is read again: until then it is nowhere.
+#[test]
+fn what_is_to_be_read_again_is_not_final() {
+    run(async {
+        let mut group = Group::new(1, &["/first/web/%{app}", "/second/web/%{app}"]);
+        let (drain, handle) = group.drain();
+        let disk = group.disk.disk().clone();
+        let ledger = group.rig.ledger.clone();
+        let running = drain.run(CancellationToken::new());
+        let test = async {
+            group.put(20);
+            until(&handle, "first", || ledger.floor() == 20).await;
+            let put_ms = group.rig.clock.wall_ms();
+            group.put_apps(&[0]);
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            group.put_apps(&[1]);
+            disk.refuse("/first", FsErrorKind::ReadOnly);
+            let mut watch = handle.watch();
+            while ledger.floor() < 22 {
+                watch.changed().await.unwrap();
+                let status = watch.borrow_and_update().clone();
+                let before = status.final_before_ms(i64::MAX);
+                let late = before.is_some_and(|before| before > put_ms);
+                assert!(!late || ledger.book().in_files > 20, "{status:#?}");
+            }
+        };
+        tokio::select! {
+            ended = running => panic!("{ended:?}"),
+            () = test => (),
+        }
+    });
+}
+
 #[test]
 fn the_next_sink_takes_over_and_the_first_takes_back() {
     run(async {

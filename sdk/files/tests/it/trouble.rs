@@ -148,6 +148,57 @@ fn a_directory_of_its_own_trouble_is_left_alone_and_tried_again() {
     });
 }
 
+/// A hole is as old as its events, whichever token looks at it.
+#[test]
+fn a_hole_keeps_freshness_back_under_a_fresh_token() {
+    run(async {
+        let rig = Rig::new();
+        let disk = MemoryDisk::new();
+        disk.plant("/data/web/a", b"in the way");
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        let put_ms = rig.clock.wall_ms();
+        let never_later = |status: &DrainStatus| {
+            let before = status.final_before_ms(i64::MAX);
+            assert!(before.is_none_or(|before| before <= put_ms), "{status:?}");
+        };
+        let test = async {
+            put(&rig, 0..5).await;
+            let before = wait(&handle, "hole", |status| status.floor == 10).await;
+            never_later(&before);
+            handle.refresh();
+            let fresh = wait(&handle, "a fresh token", |status| {
+                never_later(status);
+                status.token > before.token && status.caught_up && status.put_times_known
+            });
+            assert_eq!(fresh.await.final_before_ms(i64::MAX), Some(put_ms));
+        };
+        beside(drain, test).await;
+    });
+}
+
+#[test]
+fn what_no_sink_lets_it_read_has_an_age() {
+    run(async {
+        let rig = Rig::new();
+        let disk = MemoryDisk::new();
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        put(&rig, 0..5).await;
+        beside(drain, wait(&handle, "floor", |status| status.floor == 10)).await;
+        disk.refuse("/data/web", FsErrorKind::ReadOnly);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let put_ms = rig.clock.wall_ms();
+        put(&rig, 5..10).await;
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        let down = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            wait(&handle, "down", |status| !status.down.is_empty()).await
+        };
+        let status = beside(drain, down).await;
+        assert_eq!(status.cursor, 10);
+        assert_eq!(status.final_before_ms(i64::MAX), Some(put_ms));
+    });
+}
+
 /// The same, with crashes while the bucket waits.
 #[test]
 fn holes_outlive_crashes() {

@@ -12,6 +12,7 @@ pub struct GroupStats {
     dead_lettered_events: AtomicU64,
     lost_offsets: AtomicU64,
     failure: Mutex<Option<SinkFailure>>,
+    delivered_before_ms: Mutex<Option<i64>>,
 }
 
 /// Why what a group has in hand is not delivered.
@@ -53,6 +54,21 @@ impl GroupStats {
     /// Why nothing gets on; `None` since the last delivery.
     pub fn failure(&self) -> Option<SinkFailure> {
         self.failing().clone()
+    }
+
+    /// Everything put before this is delivered, and the cursor behind it. `None` until something was
+    /// read.
+    pub fn delivered_before_ms(&self) -> Option<i64> {
+        *self.delivered_before_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch is in hand, or delivered and committed.
+    pub(super) fn stands_at(&self, put_time_ms: Option<i64>) {
+        if put_time_ms.is_some() {
+            let mut before =
+                self.delivered_before_ms.lock().unwrap_or_else(PoisonError::into_inner);
+            *before = put_time_ms;
+        }
     }
 
     fn failing(&self) -> std::sync::MutexGuard<'_, Option<SinkFailure>> {

@@ -2,11 +2,8 @@
 
 use super::{Waiting, weigh};
 use crate::figures::Figures;
-use crate::node::{Node, NodeOptions};
-use proto::v1;
-use proto::v1::ingest_client::IngestClient;
+use crate::figures::rig::{config, send, started};
 use sdk_config::ledger::Drops;
-use sdk_config::{Address, NodeConfig, SinkSpec};
 use server_cluster::command::{LedgerAction, OnLedger, RaiseFloor};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,33 +18,6 @@ fn what_is_in_no_column_is_missed() {
     assert!(!weigh(70, 40, 30, 0, 69).agree, "read, never stored");
     assert_eq!(weigh(70, 40, 28, 5, 100), well);
     assert!(!weigh(70, 40, 24, 5, 100).agree, "more than was lost");
-}
-
-/// A node of one shard in which no file becomes final by itself.
-async fn node(folder: &std::path::Path) -> Node {
-    let text = |name: &str| folder.join(name).display().to_string();
-    let mut config = NodeConfig::without_file(&text("data"), &text("files"));
-    for address in [&mut config.node.ingest, &mut config.node.peer, &mut config.node.admin] {
-        *address = Address::new("127.0.0.1", 0);
-    }
-    for flow in config.flows.values_mut() {
-        flow.shards = 1;
-        for sink in flow.sinks.values_mut() {
-            if let SinkSpec::Files(files) = sink {
-                files.roll_interval = "1h".parse().expect("a duration");
-            }
-        }
-    }
-    Node::start(NodeOptions::new(config)).await.expect("the node starts")
-}
-
-async fn send(node: &Node, events: usize) {
-    let mut client = IngestClient::connect(format!("http://{}", node.addresses().ingest))
-        .await
-        .expect("connect");
-    let event = v1::PlainEvent { body: "event".into(), ..v1::PlainEvent::default() };
-    let request = v1::SendRequest { events: vec![event; events], ..v1::SendRequest::default() };
-    client.send(request).await.expect("stored");
 }
 
 /// Stored, pending, and whether the columns agree; asked until they are as `expected`.
@@ -101,7 +71,7 @@ async fn lose_everything(figures: &Figures) {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_are_lost_between_log_and_ledger_unbalance_the_books() {
     let folder = tempfile::tempdir().expect("a folder");
-    let node = node(folder.path()).await;
+    let node = started(config(folder.path())).await;
     let figures = Arc::clone(node.figures());
     send(&node, 10).await;
     audited(&figures, (10, 10, true)).await;
