@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 /// The first line of every file of the list.
-const HEADER: &str = "collector-archive 1\n";
+const HEADER: &str = "collector-archive 2\n";
 
 /// A file of the list is closed at this size.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
@@ -36,6 +36,12 @@ pub struct ArchivedFile {
     pub at_ms: i64,
     /// The flow's name.
     pub flow: String,
+    /// Its number, which no other flow of that name has.
+    pub flow_id: u64,
+    /// The channel that its events came from.
+    pub channel: String,
+    /// The sink group, whose books have it.
+    pub group: String,
     /// The sink's name.
     pub sink: String,
     /// Its path, as in the ledger.
@@ -217,6 +223,9 @@ mod tests {
         ArchivedFile {
             at_ms: number,
             flow: "web".to_owned(),
+            flow_id: 7,
+            channel: "main".to_owned(),
+            group: "out".to_owned(),
             sink: "out".to_owned(),
             path: format!("/data/{number}{}", "x".repeat(200)),
             length: 1,

@@ -2,6 +2,8 @@
 
 mod ids;
 
+use std::collections::BTreeMap;
+
 use sdk_event::EventId;
 
 use crate::archive::ArchivedFile;
@@ -34,7 +36,25 @@ pub struct DeepAudit {
     pub problems: Vec<Problem>,
     /// How many files are wrong.
     pub wrong: u64,
-    /// Event ids seen twice, if any were read.
+    /// The same of each sink group.
+    pub groups: BTreeMap<GroupKey, GroupAudit>,
+}
+
+/// The row of the books that a file counts in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    /// The flow's number.
+    pub flow: u64,
+    /// The channel's name.
+    pub channel: String,
+    /// The group's name.
+    pub group: String,
+}
+
+/// What was found in the files of one sink group.
+#[derive(Debug, Default)]
+pub struct GroupAudit {
+    /// Event ids seen twice, if any were read: what other groups have got as well is none of it.
     pub duplicated: Option<u64>,
     ids: IdSet,
 }
@@ -91,7 +111,12 @@ impl DeepAudit {
 
     /// Whether all files so far are as they were written.
     pub fn is_good(&self) -> bool {
-        self.wrong == 0 && self.duplicated.unwrap_or(0) == 0
+        self.wrong == 0 && self.duplicated().unwrap_or(0) == 0
+    }
+
+    /// Event ids seen twice within their group, if any were read.
+    pub fn duplicated(&self) -> Option<u64> {
+        self.groups.values().filter_map(|group| group.duplicated).reduce(|sum, more| sum + more)
     }
 
     /// Reads one file back. A file that is in the list twice is to be given once.
@@ -159,6 +184,7 @@ impl DeepAudit {
     fn count(&mut self, file: &ArchivedFile, content: &[u8]) -> Result<(), Wrong> {
         let broken = |error: std::io::Error| Wrong::Unreadable(error.to_string());
         let mut records = Records::open(&file.path, content).map_err(broken)?;
+        let group = self.groups.entry(GroupKey::of(file)).or_default();
         let mut found = 0;
         let mut record = Vec::new();
         while records.next(&mut record).map_err(broken)? {
@@ -166,8 +192,8 @@ impl DeepAudit {
             if file.ids {
                 let id = id_of(&record)
                     .ok_or_else(|| Wrong::Unreadable(format!("line {found} has no event id")))?;
-                let again = u64::from(!self.ids.add(id));
-                *self.duplicated.get_or_insert(0) += again;
+                let again = u64::from(!group.ids.add(id));
+                *group.duplicated.get_or_insert(0) += again;
             }
         }
         self.counted += found;
@@ -176,6 +202,13 @@ impl DeepAudit {
         } else {
             Err(Wrong::Events { found, wanted: file.events })
         }
+    }
+}
+
+impl GroupKey {
+    fn of(file: &ArchivedFile) -> GroupKey {
+        let (channel, group) = (file.channel.clone(), file.group.clone());
+        GroupKey { flow: file.flow_id, channel, group }
     }
 }
 

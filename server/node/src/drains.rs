@@ -299,7 +299,11 @@ impl Drains {
         let members = self.file_sinks(&held.version, group)?;
         let cluster = self.options.cluster.read(|state| state.cluster());
         let cluster = cluster.ok_or("the cluster has no id yet")?;
+        let mut channels = held.version.channels.iter();
+        let channel = channels.find(|channel| channel.number == group.channel);
+        let channel = channel.ok_or("the group's channel is not in the spec")?;
         let options = sdk_files::DrainOptions {
+            channel: Arc::clone(&channel.name),
             group: Arc::clone(&group.name),
             names: Names { cluster: cluster.0, lineage: key.lineage },
             members,

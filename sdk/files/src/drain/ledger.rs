@@ -488,7 +488,8 @@ impl Session {
 
     fn archived(&mut self, files: &[(u32, u64, CommitFile)]) -> Vec<ArchivedFile> {
         let at_ms = self.shared.options.clock.wall_ms();
-        let names = self.shared.options.names;
+        let (names, channel) = (self.shared.options.names, self.shared.options.channel.to_string());
+        let group = self.shared.options.group.to_string();
         let mut archived = Vec::with_capacity(files.len());
         for (number, id, file) in files {
             let Some(bucket) = self.table.get(*number) else { continue };
@@ -499,6 +500,9 @@ impl Session {
             archived.push(ArchivedFile {
                 at_ms,
                 flow: self.members[member].sink.flow().to_string(),
+                flow_id: names.lineage.flow,
+                channel: channel.clone(),
+                group: group.clone(),
                 sink: self.members[member].sink.name().to_string(),
                 path: format!("{}/{name}", file.bucket.directory),
                 length: file.length,

@@ -47,7 +47,9 @@ pub enum Preference {
 /// What a drain works with.
 #[derive(Clone)]
 pub struct DrainOptions {
-    /// The group's name, for logs and status.
+    /// The channel's name, for the list of final files.
+    pub channel: Arc<str>,
+    /// The group's name, for that, for logs and status.
     pub group: Arc<str>,
     /// Cluster, flow and lineage.
     pub names: Names,

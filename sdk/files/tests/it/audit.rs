@@ -60,7 +60,7 @@ fn every_final_is_listed_and_reads_back() {
             let audit = audit(&files, &disk).await;
             assert!(audit.is_good(), "{:?}", audit.problems);
             assert_eq!((audit.files, audit.events, audit.counted), (3, 12, 12));
-            assert_eq!(audit.duplicated, Some(0));
+            assert_eq!(audit.duplicated(), Some(0));
         });
     }
 }
@@ -92,6 +92,10 @@ fn what_is_missing_cut_altered_or_twice_is_named() {
         assert_eq!(found.problems[1], problem(1, cut));
         assert!(matches!(found.problems[2].what, Wrong::Altered { .. }));
         assert_eq!((found.wrong, found.is_good()), (3, false));
-        assert_eq!(audit(&twice, &disk).await.duplicated, Some(3));
+        assert_eq!(audit(&twice, &disk).await.duplicated(), Some(3));
+        // Another group of the flow has got the same events: that is no duplicate.
+        let copy = ArchivedFile { group: "copy".to_owned(), ..files[3].clone() };
+        let both = audit(&[files[3].clone(), copy], &disk).await;
+        assert_eq!((both.duplicated(), both.is_good()), (Some(0), true));
     });
 }

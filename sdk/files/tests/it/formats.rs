@@ -281,6 +281,9 @@ fn drains_write_every_format() {
                     let file = ArchivedFile {
                         at_ms: 0,
                         flow: "web".to_owned(),
+                        flow_id: 7,
+                        channel: "main".to_owned(),
+                        group: "out".to_owned(),
                         sink: "out".to_owned(),
                         path: path.clone(),
                         length: bytes.len() as u64,

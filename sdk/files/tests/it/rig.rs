@@ -98,6 +98,7 @@ impl Rig {
         systems: Arc<dyn FileSystems>,
     ) -> DrainOptions {
         DrainOptions {
+            channel: "main".into(),
             group: "out".into(),
             names: NAMES,
             members,

@@ -5,7 +5,7 @@ use crate::figures::BookRow;
 use proto::v1;
 use sdk_files::Deadlines;
 use sdk_files::archive::ArchivedFile;
-use sdk_files::audit::{DeepAudit, Problem};
+use sdk_files::audit::{DeepAudit, GroupKey, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,13 @@ impl AdminService {
     /// A row per (flow, channel, sink group), read when nothing was on its way from one column to
     /// another.
     pub(super) async fn audit_books(&self) -> v1::AuditReply {
+        self.audited_books().await.0
+    }
+
+    async fn audited_books(&self) -> (v1::AuditReply, Vec<BookRow>) {
         let mut audit = self.read_books().await;
         for _ in 1..READS_MAX {
-            if audit.balanced {
+            if audit.0.balanced {
                 break;
             }
             tokio::time::sleep(READ_AGAIN).await;
@@ -30,21 +34,18 @@ impl AdminService {
         audit
     }
 
-    async fn read_books(&self) -> v1::AuditReply {
+    async fn read_books(&self) -> (v1::AuditReply, Vec<BookRow>) {
         let mut findings = Vec::new();
         let books = self.figures.counted_books().await;
         let flows = books.iter().map(|book| row(book, &mut findings)).collect();
-        v1::AuditReply {
-            balanced: findings.is_empty(),
-            flows,
-            findings,
-            ..v1::AuditReply::default()
-        }
+        let balanced = findings.is_empty();
+        let audit = v1::AuditReply { balanced, flows, findings, ..v1::AuditReply::default() };
+        (audit, books)
     }
 
     /// The books, and every file that the archive lists read back.
     pub(super) async fn deep_audit(&self, since_ms: i64) -> Result<v1::AuditReply, Status> {
-        let mut audit = self.audit_books().await;
+        let (mut audit, books) = self.audited_books().await;
         let files = self.archived(since_ms).await?;
         let mut deep = DeepAudit::new();
         for file in &files {
@@ -52,12 +53,18 @@ impl AdminService {
         }
         audit.deep = true;
         audit.files_read = deep.files;
-        audit.ids = deep.duplicated.is_some();
+        audit.ids = deep.duplicated().is_some();
         for Problem { path, what } in &deep.problems {
             audit.findings.push(format!("{path}: {what}"));
         }
-        for row in &mut audit.flows {
-            row.duplicated = deep.duplicated;
+        for (row, book) in audit.flows.iter_mut().zip(&books) {
+            let Some(group) = deep.groups.get(&key(book)) else { continue };
+            row.duplicated = group.duplicated;
+            if let Some(again @ 1..) = group.duplicated {
+                audit
+                    .findings
+                    .push(format!("{}: {again} event ids are in its files twice", name(book)));
+            }
         }
         audit.balanced &= deep.is_good();
         Ok(audit)
@@ -75,14 +82,26 @@ impl AdminService {
     }
 }
 
+/// Where the files of a row are.
+fn key(book: &BookRow) -> GroupKey {
+    let (channel, group) = (book.row.key.channel.clone(), book.row.key.group.clone());
+    GroupKey { flow: book.row.flow, channel, group }
+}
+
+/// What a row is called in a finding.
+fn name(book: &BookRow) -> String {
+    let (flow, key) = (&book.row.name, &book.row.key);
+    format!("flow {flow}, channel {}, group {}", key.channel, key.group)
+}
+
 fn row(book: &BookRow, findings: &mut Vec<String>) -> v1::AuditRow {
     let (row, total) = (&book.row, book.row.total());
     let (dropped, lost) = (total.dropped_events(), total.lost);
     let sum = total.in_files + total.dead_lettered + dropped + book.pending + lost;
     if !book.agree || sum != book.stored {
         findings.push(format!(
-            "flow {}, channel {}, group {}: stored {}, but {} in files + {} dead-lettered + {dropped} dropped + {} pending + {lost} lost = {sum}",
-            row.name, row.key.channel, row.key.group, book.stored, total.in_files, total.dead_lettered, book.pending
+            "{}: stored {}, but {} in files + {} dead-lettered + {dropped} dropped + {} pending + {lost} lost = {sum}",
+            name(book), book.stored, total.in_files, total.dead_lettered, book.pending
         ));
     }
     v1::AuditRow {
@@ -99,3 +118,6 @@ fn row(book: &BookRow, findings: &mut Vec<String>) -> v1::AuditRow {
         duplicated: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

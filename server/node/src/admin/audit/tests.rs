@@ -1,0 +1,63 @@
+//! Audits of nodes that are well, and of some that are not.
+
+use crate::figures::rig::{config, flow, send_with, started};
+use crate::node::Node;
+use proto::v1;
+use proto::v1::admin_client::AdminClient;
+use std::path::Path;
+use std::time::Duration;
+
+async fn deep_audit(node: &Node) -> v1::AuditReply {
+    let client = AdminClient::connect(format!("http://{}", node.addresses().admin)).await;
+    let request = v1::AuditRequest { deep: true, since_ms: 0 };
+    client.expect("connect").audit(request).await.expect("an answer").into_inner()
+}
+
+/// The audit as soon as nothing waits.
+async fn drained(node: &Node) -> v1::AuditReply {
+    for _ in 0..400 {
+        node.roll_now();
+        let books = node.figures().books();
+        if books.iter().all(|book| book.pending == 0) {
+            return deep_audit(node).await;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never drained");
+}
+
+/// One durable channel and one sink into files, with further keys, of each name.
+fn channels(folder: &Path, names: &[&str], keys: &str) -> String {
+    let files = folder.join("files");
+    let channels = names.iter().map(|name| {
+        format!(
+            "[flow.default.channels.{name}]\ntype = \"durable\"\n[flow.default.sinks.{name}]\n\
+             type = \"files\"\nchannel = \"{name}\"\nroll_interval = \"1h\"\n\
+             path = \"{}/{name}/%{{app}}\"\n{keys}\n",
+            files.display()
+        )
+    });
+    channels.collect()
+}
+
+/// What several groups deliver is not delivered twice: not events with their ids, and not what both
+/// make dead letters, which always have ids.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_group_has_ids_of_its_own() {
+    let json = "serializer = { type = \"json\", ids = true }";
+    let long = "x".repeat(300);
+    for (keys, app, ids) in [(json, "shop", 10), ("", &*long, 10)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(folder.path());
+        let names = ["main", "copy"];
+        let flow = flow(&names, &channels(folder.path(), &names, keys));
+        config.flows = [("default".to_owned(), flow)].into();
+        let node = started(config).await;
+        send_with(&node, ids, &[("app", app)]).await;
+        let audit = drained(&node).await;
+        assert!(audit.balanced && audit.ids, "{audit:#?}");
+        assert_eq!((audit.files_read, audit.findings.len()), (2, 0), "{audit:#?}");
+        assert!(audit.flows.iter().all(|row| row.duplicated == Some(0)), "{audit:#?}");
+        node.stop().await;
+    }
+}
