@@ -54,6 +54,7 @@ fn show(audit: &AuditReply) {
     for finding in &audit.findings {
         line(&format!("  - {finding}"));
     }
+    audit.notes.iter().for_each(|note| line(&format!("  ({note})")));
     let read = match (audit.deep, audit.ids) {
         (false, _) => "from the ledger and the log; --deep reads the files back".to_owned(),
         (true, false) => format!("{} files read back: counts and CRC", audit.files_read),

@@ -1,10 +1,10 @@
 //! This node's own list of final files, from which `audit --deep` knows what should be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,10 @@ const HEADER: &str = "collector-archive 2\n";
 
 /// A file of the list is closed at this size.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+
+/// Entries kept in memory while they cannot be written. Beyond it the oldest are given up: the books
+/// say then that files are not listed.
+const UNWRITTEN_MAX: usize = 65_536;
 
 /// What the list keeps.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +70,14 @@ pub struct ArchivedFile {
 pub struct Archive {
     directory: PathBuf,
     limits: ArchiveLimits,
-    open: Mutex<Option<Segment>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Option<Segment>,
+    /// Oldest first.
+    unwritten: VecDeque<ArchivedFile>,
 }
 
 #[derive(Debug)]
@@ -81,14 +92,25 @@ impl Archive {
     pub fn open(directory: impl Into<PathBuf>, limits: ArchiveLimits) -> Result<Archive> {
         let directory = directory.into();
         std::fs::create_dir_all(&directory)?;
-        Ok(Archive { directory, limits, open: Mutex::new(None) })
+        Ok(Archive { directory, limits, state: Mutex::default() })
     }
 
-    /// Appends entries durably. Blocks.
+    /// Appends entries durably. After an error they are kept in memory and written with the next, or
+    /// at the next look. Blocks.
     pub fn append(&self, entries: &[ArchivedFile]) -> Result<()> {
-        let mut open = self.open.lock().expect("no panic while the lock is held");
+        let mut state = self.lock();
+        state.unwritten.extend(entries.iter().cloned());
+        let written = self.write(&mut state);
+        let beyond = state.unwritten.len().saturating_sub(UNWRITTEN_MAX);
+        state.unwritten.drain(..beyond);
+        written
+    }
+
+    fn write(&self, state: &mut State) -> Result<()> {
+        let State { open, unwritten } = state;
+        let Some(now_ms) = unwritten.back().map(|entry| entry.at_ms) else { return Ok(()) };
         let mut lines = Vec::new();
-        for entry in entries {
+        for entry in &*unwritten {
             serde_json::to_writer(&mut lines, entry)?;
             lines.push(b'\n');
         }
@@ -101,7 +123,6 @@ impl Archive {
         let mut segment = match open.take() {
             Some(segment) if segment.number == number => segment,
             _ => {
-                let now_ms = entries.last().map_or(0, |entry| entry.at_ms);
                 self.trim(number, now_ms)?;
                 self.open_segment(number)?
             }
@@ -111,6 +132,7 @@ impl Archive {
         segment.bytes += lines.len() as u64;
         // After an error the segment is opened anew, and a torn line at its end closed off.
         *open = Some(segment);
+        unwritten.clear();
         Ok(())
     }
 
@@ -124,6 +146,12 @@ impl Archive {
     /// Calls `each` with every entry that became final at or after `since_ms`, oldest first. Blocks.
     /// Lines that a crash has torn are passed over.
     pub fn read(&self, since_ms: i64, mut each: impl FnMut(ArchivedFile)) -> Result<()> {
+        let unwritten = {
+            let mut state = self.lock();
+            // What still cannot be written is known all the same.
+            let _ = self.write(&mut state);
+            state.unwritten.clone()
+        };
         for path in self.segments()?.into_values() {
             let mut lines = BufReader::new(OpenOptions::new().read(true).open(&path)?);
             let mut line = String::new();
@@ -146,7 +174,17 @@ impl Archive {
                 }
             }
         }
+        unwritten.into_iter().filter(|entry| entry.at_ms >= since_ms).for_each(each);
         Ok(())
+    }
+
+    /// Whether entries have been deleted since the list began, for their age or its size.
+    pub fn is_trimmed(&self) -> Result<bool> {
+        Ok(self.segments()?.first_key_value().is_some_and(|(number, _)| *number > 1))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the lock is held")
     }
 
     fn segments(&self) -> Result<BTreeMap<u64, PathBuf>> {
@@ -257,6 +295,27 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_written_is_known_and_written_with_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Archive::open(directory.path(), ArchiveLimits::default()).unwrap();
+        archive.append(&[entry(1)]).unwrap();
+        // Where its next part should be stands a directory.
+        archive.lock().open = None;
+        let (part, aside) =
+            (directory.path().join("files-0000000001.jsonl"), directory.path().join("aside"));
+        std::fs::rename(&part, &aside).unwrap();
+        std::fs::create_dir(&part).unwrap();
+        archive.append(&[entry(2)]).unwrap_err();
+        archive.append(&[entry(3)]).unwrap_err();
+        std::fs::remove_dir(&part).unwrap();
+        std::fs::rename(&aside, &part).unwrap();
+        assert_eq!(read(&archive), [1, 2, 3]);
+        archive.append(&[entry(4)]).unwrap();
+        let after = Archive::open(directory.path(), ArchiveLimits::default()).unwrap();
+        assert_eq!(read(&after), [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn the_oldest_go_first() {
         let directory = tempfile::tempdir().unwrap();
         let limits = ArchiveLimits { bytes: 3 * SEGMENT_BYTES_MAX, age_ms: i64::MAX / 2 };
@@ -271,5 +330,6 @@ mod tests {
         let total: u64 = sizes.map(|it| it.unwrap().metadata().unwrap().len()).sum();
         assert!(total <= limits.bytes + bytes as u64, "{total}");
         assert!(read(&archive).len() >= entries.len());
+        assert!(archive.is_trimmed().unwrap());
     }
 }

@@ -54,6 +54,10 @@ pub struct GroupKey {
 /// What was found in the files of one sink group.
 #[derive(Debug, Default)]
 pub struct GroupAudit {
+    /// Files that the list has.
+    pub files: u64,
+    /// The sum of their CRC32Cs in the list, whatever their order.
+    pub crc_sum: u64,
     /// Event ids seen twice, if any were read: what other groups have got as well is none of it.
     pub duplicated: Option<u64>,
     ids: IdSet,
@@ -128,6 +132,9 @@ impl DeepAudit {
     ) {
         self.files += 1;
         self.events += file.events;
+        let group = self.groups.entry(GroupKey::of(file)).or_default();
+        group.files += 1;
+        group.crc_sum = group.crc_sum.wrapping_add(u64::from(file.crc));
         let what = match self.read(file, systems, deadlines).await {
             Ok(()) => return,
             Err(what) => what,

@@ -56,10 +56,11 @@ impl Session {
             let options = &shared.options;
             if let Some(archive) = &options.archive
                 && !archived.is_empty()
-                // Before the commit, so that no committed file is missing in the list.
+                // Before the commit, so that no committed file is missing in the list. It keeps what it
+                // cannot write: a full disk is no reason not to deliver.
                 && let Err(error) = archive.append_in_background(archived).await
             {
-                error!(%error, "cannot write the list of final files");
+                error!(%error, "cannot write the list of final files, will retry with the next");
             }
             let (ledger, token) = (&options.ledger, shared.token);
             let whole = |answer: Result<(), LedgerError>| match answer {

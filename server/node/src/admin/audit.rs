@@ -5,7 +5,7 @@ use crate::figures::BookRow;
 use proto::v1;
 use sdk_files::Deadlines;
 use sdk_files::archive::ArchivedFile;
-use sdk_files::audit::{DeepAudit, GroupKey, Problem};
+use sdk_files::audit::{DeepAudit, GroupAudit, GroupKey, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +43,11 @@ impl AdminService {
         (audit, books)
     }
 
-    /// The books, and every file that the archive lists read back.
+    /// The books, and every file that the archive lists read back. The books are read first: a file is
+    /// listed before they have it.
     pub(super) async fn deep_audit(&self, since_ms: i64) -> Result<v1::AuditReply, Status> {
         let (mut audit, books) = self.audited_books().await;
-        let files = self.archived(since_ms).await?;
+        let (files, trimmed) = self.archived(since_ms).await?;
         let mut deep = DeepAudit::new();
         for file in &files {
             deep.check(file, &self.file_systems, Deadlines::default()).await;
@@ -57,28 +58,68 @@ impl AdminService {
         for Problem { path, what } in &deep.problems {
             audit.findings.push(format!("{path}: {what}"));
         }
+        if deep.wrong > deep.problems.len() as u64 {
+            audit.findings.push(format!("{} files are wrong in all", deep.wrong));
+        }
+        let nothing = GroupAudit::default();
         for (row, book) in audit.flows.iter_mut().zip(&books) {
-            let Some(group) = deep.groups.get(&key(book)) else { continue };
+            let group = deep.groups.get(&key(book)).unwrap_or(&nothing);
             row.duplicated = group.duplicated;
             if let Some(again @ 1..) = group.duplicated {
-                audit
-                    .findings
-                    .push(format!("{}: {again} event ids are in its files twice", name(book)));
+                let what = format!("{again} event ids are in its files twice");
+                audit.findings.push(format!("{}: {what}", name(book)));
+            }
+            if since_ms > 0 {
+                continue;
+            }
+            match listed(book, group, trimmed) {
+                Listed::Well => (),
+                Listed::Note(note) => audit.notes.push(format!("{}: {note}", name(book))),
+                Listed::Wrong(what) => audit.findings.push(format!("{}: {what}", name(book))),
             }
         }
-        audit.balanced &= deep.is_good();
+        audit.balanced = audit.findings.is_empty();
         Ok(audit)
     }
 
-    async fn archived(&self, since_ms: i64) -> Result<Vec<ArchivedFile>, Status> {
+    /// The files that the archive lists, and whether it has forgotten some.
+    async fn archived(&self, since_ms: i64) -> Result<(Vec<ArchivedFile>, bool), Status> {
         let archive = Arc::clone(&self.archive);
         let read = tokio::task::spawn_blocking(move || {
             let mut files = BTreeMap::new();
             archive.read(since_ms, |file| drop(files.insert(file.path.clone(), file)))?;
-            std::io::Result::Ok(files.into_values().collect())
+            std::io::Result::Ok((files.into_values().collect(), archive.is_trimmed()?))
         });
         let read = read.await.map_err(|error| Status::internal(error.to_string()))?;
         read.map_err(|error| Status::internal(format!("the archive cannot be read: {error}")))
+    }
+}
+
+/// Whether the files that were read back are those that the books count.
+enum Listed {
+    Well,
+    Note(String),
+    Wrong(String),
+}
+
+/// More may be listed: what has become final since the books were read.
+fn listed(book: &BookRow, group: &GroupAudit, trimmed: bool) -> Listed {
+    let (total, files) = (book.row.total(), group.files);
+    let missing = total.files.saturating_sub(files);
+    match (missing, trimmed) {
+        (1.., true) => Listed::Note(format!(
+            "{missing} of {} files are no longer listed, since the list forgets the oldest: they were not read back",
+            total.files
+        )),
+        (1.., false) => Listed::Wrong(format!(
+            "{missing} of {} files are not in this node's list of final files: nobody can say whether they are there",
+            total.files
+        )),
+        (0, _) if files == total.files && group.crc_sum != total.crc_sum => Listed::Wrong(format!(
+            "its {files} listed files are not those in the books: their checksums add up to {:x}, not to {:x}",
+            group.crc_sum, total.crc_sum
+        )),
+        (0, _) => Listed::Well,
     }
 }
 

@@ -61,3 +61,34 @@ async fn each_group_has_ids_of_its_own() {
         node.stop().await;
     }
 }
+
+/// The books count files that the list does not have: with the list gone, or a line of it changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_not_listed_are_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(folder.path());
+    let flow = flow(&["main"], &channels(folder.path(), &["main"], ""));
+    config.flows = [("default".to_owned(), flow)].into();
+    let list = folder.path().join("data/archive");
+    let node = started(config.clone()).await;
+    send_with(&node, 10, &[("app", "shop")]).await;
+    let audit = drained(&node).await;
+    assert!(audit.balanced, "{audit:#?}");
+    node.stop().await;
+    let part = list.join("files-0000000001.jsonl");
+    let lines = std::fs::read_to_string(&part).expect("the list");
+    let (before, after) = lines.split_once("\"crc\":").expect("a checksum");
+    let after = after.trim_start_matches(char::is_numeric);
+    std::fs::write(&part, format!("{before}\"crc\":1{after}")).expect("the list");
+    let node = started(config.clone()).await;
+    let audit = deep_audit(&node).await;
+    assert!(!audit.balanced, "{audit:#?}");
+    assert!(audit.findings.iter().any(|it| it.contains("not those in the books")), "{audit:#?}");
+    node.stop().await;
+    std::fs::remove_dir_all(&list).expect("the list goes");
+    let node = started(config).await;
+    let audit = deep_audit(&node).await;
+    assert_eq!((audit.balanced, audit.files_read), (false, 0), "{audit:#?}");
+    assert!(audit.findings[0].contains("1 of 1 files are not in this node's list"), "{audit:#?}");
+    node.stop().await;
+}
