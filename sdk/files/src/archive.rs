@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Result, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// The first line of every file of the list.
 const HEADER: &str = "collector-archive 2\n";
+
+/// No format's first line is longer.
+const HEADER_BYTES_MAX: u64 = 64;
 
 /// A file of the list is closed at this size.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
@@ -118,7 +121,7 @@ impl Archive {
         let number = match open.as_ref() {
             Some(segment) if !full => segment.number,
             Some(segment) => segment.number + 1,
-            None => self.segments()?.last_key_value().map_or(1, |(number, _)| *number),
+            None => self.next_segment()?,
         };
         let mut segment = match open.take() {
             Some(segment) if segment.number == number => segment,
@@ -154,13 +157,16 @@ impl Archive {
         };
         for path in self.segments()?.into_values() {
             let mut lines = BufReader::new(OpenOptions::new().read(true).open(&path)?);
-            let mut line = String::new();
-            lines.read_line(&mut line)?;
-            if line != HEADER {
-                return Err(std::io::Error::other(format!(
-                    "{} was written by a newer version",
-                    path.display()
-                )));
+            match Beginning::read(&mut lines)? {
+                Beginning::Ours => (),
+                Beginning::Torn => continue,
+                Beginning::Other(format) => {
+                    return Err(std::io::Error::other(format!(
+                        "{} is {format:?}, which this release does not read: it reads {:?}",
+                        path.display(),
+                        HEADER.trim_end()
+                    )));
+                }
             }
             loop {
                 let mut bytes = Vec::new();
@@ -200,11 +206,21 @@ impl Archive {
         Ok(segments)
     }
 
+    /// The last part of the list, or the one behind it if it is of another format.
+    fn next_segment(&self) -> Result<u64> {
+        let segments = self.segments()?;
+        let Some((number, path)) = segments.last_key_value() else { return Ok(1) };
+        let mut last = BufReader::new(OpenOptions::new().read(true).open(path)?);
+        let other = matches!(Beginning::read(&mut last)?, Beginning::Other(_));
+        Ok(number + u64::from(other))
+    }
+
     fn open_segment(&self, number: u64) -> Result<Segment> {
         let path = self.directory.join(format!("files-{number:010}.jsonl"));
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut bytes = file.metadata()?.len();
-        if bytes == 0 {
+        if let Beginning::Torn = Beginning::read(&mut BufReader::new(&file))? {
+            file.set_len(0)?;
             file.write_all(HEADER.as_bytes())?;
             bytes = HEADER.len() as u64;
             sync_directory(&self.directory)?;
@@ -241,9 +257,33 @@ impl Archive {
     }
 }
 
-/// When the last file in a part of the list became final.
+/// How a part of the list begins.
+enum Beginning {
+    Ours,
+    /// A crash came between its making and its first line: there is nothing in it.
+    Torn,
+    /// With this line.
+    Other(String),
+}
+
+impl Beginning {
+    fn read(file: &mut impl BufRead) -> Result<Beginning> {
+        let mut line = Vec::new();
+        file.take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
+        Ok(match line {
+            line if line == HEADER.as_bytes() => Beginning::Ours,
+            line if HEADER.as_bytes().starts_with(&line) => Beginning::Torn,
+            line => Beginning::Other(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        })
+    }
+}
+
+/// When the last file in a part of the list became final. One of another format counts as new.
 fn newest(path: &Path) -> Option<i64> {
-    let file = BufReader::new(OpenOptions::new().read(true).open(path).ok()?);
+    let mut file = BufReader::new(OpenOptions::new().read(true).open(path).ok()?);
+    if let Beginning::Other(_) = Beginning::read(&mut file).ok()? {
+        return Some(i64::MAX);
+    }
     let entries = file.lines().map_while(Result::ok);
     let entries = entries.filter_map(|line| serde_json::from_str::<ArchivedFile>(&line).ok());
     entries.map(|entry| entry.at_ms).last()
@@ -292,6 +332,35 @@ mod tests {
         let archive = Archive::open(directory.path(), limits).unwrap();
         archive.append(&[entry(3)]).unwrap();
         assert_eq!(read(&archive), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_crash_before_the_first_line_leaves_an_empty_part() {
+        for torn in ["", "c", "collector-archive 2"] {
+            let directory = tempfile::tempdir().unwrap();
+            let limits = ArchiveLimits::default();
+            let archive = Archive::open(directory.path(), limits).unwrap();
+            archive.append(&[entry(1)]).unwrap();
+            std::fs::write(directory.path().join("files-0000000002.jsonl"), torn).unwrap();
+            let archive = Archive::open(directory.path(), limits).unwrap();
+            assert_eq!(read(&archive), [1], "{torn:?}");
+            archive.append(&[entry(2)]).unwrap();
+            assert_eq!(read(&archive), [1, 2], "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn another_format_is_named_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let theirs = directory.path().join("files-0000000001.jsonl");
+        std::fs::write(&theirs, "collector-archive 1\n{}\n").unwrap();
+        let archive = Archive::open(directory.path(), ArchiveLimits::default()).unwrap();
+        archive.append(&[entry(1)]).unwrap();
+        let error = archive.read(0, |_| ()).unwrap_err().to_string();
+        let sentence = "is \"collector-archive 1\", which this release does not read: it reads \
+                        \"collector-archive 2\"";
+        assert!(error.ends_with(sentence), "{error}");
+        assert_eq!(std::fs::read_to_string(theirs).unwrap(), "collector-archive 1\n{}\n");
     }
 
     #[test]
