@@ -28,6 +28,8 @@ pub struct DrainStatus {
     pub down: Vec<DownSink>,
     /// Buckets with something under way.
     pub buckets: usize,
+    /// The group's sinks that can make nothing new in their roots.
+    pub warned: Vec<WarnedSink>,
     /// Files open in staging.
     pub open_files: usize,
     /// Files that wait to be built from the log.
@@ -82,6 +84,15 @@ pub struct DownSink {
     pub retry_in_ms: u64,
 }
 
+/// A sink that works, but not for everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarnedSink {
+    /// Its name.
+    pub sink: Arc<str>,
+    /// What is wrong, in a sentence.
+    pub reason: String,
+}
+
 /// A bucket that is left alone for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedBucket {
@@ -107,6 +118,7 @@ impl DrainStatus {
             ended: false,
             active: None,
             down: Vec::new(),
+            warned: Vec::new(),
             buckets: 0,
             open_files: 0,
             cold_files: 0,

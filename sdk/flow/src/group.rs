@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use self::policy::Turns;
 pub use self::policy::{Order, Policy};
-pub use self::stats::{GroupCounts, GroupStats, SinkFailure};
+pub use self::stats::{GroupCounts, GroupStats, SinkCounts, SinkFailure};
 use crate::{
     Admission, Batch, BoxError, ChannelReader, Cursor, CursorError, Entropy, Penalties, ReadError,
     Sink, SinkError, jittered, penalty,
@@ -293,7 +293,7 @@ impl GroupRunner {
         let error = match member.sink.deliver(batch).await {
             Ok(()) => {
                 self.failed_rounds = 0;
-                self.options.stats.delivered(batch.len() as u64);
+                self.options.stats.delivered(&member.name, batch.len() as u64);
                 if std::mem::take(&mut self.failing[index]) {
                     info!(group = %self.options.name, sink = %member.name, "sink delivers again");
                 }
@@ -345,7 +345,7 @@ impl GroupRunner {
                 }
                 warn!(group = %self.options.name, %sink, from = batch.from, to = batch.to,
                     error = &*error as &dyn std::error::Error, "sink rejected events, they are dead letters now");
-                self.options.stats.dead_lettered(batch.len() as u64);
+                self.options.stats.dead_lettered(&sink, batch.len() as u64);
                 Ok(Tried::Delivered)
             }
             Err(error) => {

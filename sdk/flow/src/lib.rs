@@ -50,7 +50,7 @@ pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use exit::{Exit, ProcessExit, RecordedExit, code};
 pub use group::{
     DeadLetters, Ended, GroupCounts, GroupError, GroupOptions, GroupRunner, GroupStats, Member,
-    Order, Policy, SinkFailure,
+    Order, Policy, SinkCounts, SinkFailure,
 };
 pub use interceptor::{Draft, HostNames, Interceptor, Scratch, SharedHeaders};
 pub use penalties::{Admission, LocalPenalties, Penalised, Penalties, jittered, penalty};

@@ -14,6 +14,7 @@ use sdk_event::Lineage;
 use sdk_files::archive::Archive;
 use sdk_files::fs::FileSystems;
 use sdk_files::ledger::{Ledger, LedgerError, MemoryLedger, MemoryRoots};
+use sdk_files::metrics::SinkMetrics;
 use sdk_files::name::Names;
 use sdk_files::{Drain, DrainHandle, DrainLimits, DrainMemory, Preference, Readers};
 use sdk_files::{FileSink, SinkIdentity};
@@ -132,6 +133,11 @@ impl Drains {
         let mut of_sink =
             sinks.iter().filter(|((id, _, number), _)| *id == flow && *number == sink);
         of_sink.next_back().map(|(_, sink)| Arc::clone(sink))
+    }
+
+    /// What a file sink has counted since the node started.
+    pub(crate) fn sink_metrics(&self, flow: &str, sink: &str) -> SinkMetrics {
+        self.options.metrics.sink(flow, sink)
     }
 
     /// Has the drains of a lineage read their ledger again, after an operator has changed it.

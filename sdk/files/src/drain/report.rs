@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bucket::{Slot, Stage};
 use super::session::{MemberState, Session};
-use crate::status::{DownSink, DrainStatus, QuarantinedBucket};
+use crate::status::{DownSink, DrainStatus, QuarantinedBucket, WarnedSink};
 
 /// How often the status is renewed at most.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -92,13 +92,15 @@ impl Session {
         if oldest < i64::MAX {
             status.oldest_pending_put_ms = Some(oldest);
         }
-        status.degraded = degraded(&status).or_else(|| {
-            self.members.iter().find_map(|member| {
-                let warning = member.sink.warning()?;
-                let name = member.sink.name();
-                Some(format!("sink {name} can make nothing new in its root: {warning}"))
-            })
+        let warned = self.members.iter().filter_map(|member| {
+            let warning = member.sink.warning()?;
+            let sink = Arc::clone(member.sink.name());
+            let reason = format!("sink {sink} can make nothing new in its root: {warning}");
+            Some(WarnedSink { sink, reason })
         });
+        status.warned = warned.collect();
+        let warned = || status.warned.first().map(|warned| warned.reason.clone());
+        status.degraded = degraded(&status).or_else(warned);
         status
     }
 }

@@ -1,5 +1,6 @@
 //! What a runner has done, in numbers.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ pub struct GroupStats {
     failed_deliveries: AtomicU64,
     dead_lettered_events: AtomicU64,
     lost_offsets: AtomicU64,
+    sinks: Mutex<BTreeMap<Arc<str>, SinkCounts>>,
     failure: Mutex<Option<SinkFailure>>,
     delivered_before_ms: Mutex<Option<i64>>,
 }
@@ -22,6 +24,15 @@ pub struct SinkFailure {
     pub sink: Arc<str>,
     /// What it said.
     pub reason: String,
+}
+
+/// What one sink of a group has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkCounts {
+    /// Events that it has taken.
+    pub delivered_events: u64,
+    /// Events that went to the dead letters because it refused them.
+    pub dead_lettered_events: u64,
 }
 
 /// The counters at one moment.
@@ -51,6 +62,15 @@ impl GroupStats {
         }
     }
 
+    /// The part of one sink.
+    pub fn sink(&self, name: &str) -> SinkCounts {
+        self.sinks().get(name).copied().unwrap_or_default()
+    }
+
+    fn sinks(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, SinkCounts>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why nothing gets on; `None` since the last delivery.
     pub fn failure(&self) -> Option<SinkFailure> {
         self.failing().clone()
@@ -75,8 +95,9 @@ impl GroupStats {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn delivered(&self, events: u64) {
+    pub(super) fn delivered(&self, sink: &Arc<str>, events: u64) {
         *self.failing() = None;
+        self.sinks().entry(Arc::clone(sink)).or_default().delivered_events += events;
         self.delivered_events.fetch_add(events, Ordering::Relaxed);
         self.delivered_batches.fetch_add(1, Ordering::Relaxed);
     }
@@ -86,8 +107,9 @@ impl GroupStats {
         self.failed_deliveries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn dead_lettered(&self, events: u64) {
+    pub(super) fn dead_lettered(&self, sink: &Arc<str>, events: u64) {
         *self.failing() = None;
+        self.sinks().entry(Arc::clone(sink)).or_default().dead_lettered_events += events;
         self.dead_lettered_events.fetch_add(events, Ordering::Relaxed);
     }
 

@@ -250,6 +250,15 @@ async fn failover_prefers_the_highest_priority_and_fails_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_sink_counts_what_it_took() {
+    let group = Group::new(Policy::Failover, "abc", "low 1,high 9 .u");
+    let stats = Arc::clone(&group.options.stats);
+    assert_eq!(group.run().await.0.unwrap(), Ended::Drained);
+    let took = |sink: &str| stats.sink(sink).delivered_events;
+    assert_eq!((took("high"), took("low"), stats.counts().delivered_events), (1, 2, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failover_returns_to_the_preferred_sink_by_one_probe() {
     // `low` pauses so that time passes while `high` is out.
     let story = deliver(Policy::Failover, "abcd", "low 1 .ppp,high 9 u").await;

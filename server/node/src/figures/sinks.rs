@@ -1,9 +1,11 @@
 //! How each sink is doing, over all its lineages.
 
-use super::Figures;
+use super::{BookRow, Figures};
 use crate::drains::Running;
 use proto::v1;
 use sdk_config::SinkSpec;
+use sdk_files::status::DrainStatus;
+use server_cluster::state::Book;
 use std::collections::BTreeMap;
 
 impl Figures {
@@ -53,7 +55,7 @@ impl Figures {
                     continue;
                 };
                 if let Some(stats) = running.stats() {
-                    let counts = stats.counts();
+                    let counts = stats.sink(&member.name);
                     sink.events += counts.delivered_events;
                     sink.dead_lettered += counts.dead_lettered_events;
                     let failure = stats.failure().filter(|it| *it.sink == *member.name);
@@ -74,36 +76,67 @@ impl Figures {
                         &format!("{}: {}", bucket.bucket.directory, bucket.reason),
                     );
                 }
-                if let Some(down) = status.down.iter().find(|down| *down.sink == *member.name) {
+                if let Some(down) = status.down.iter().find(|it| *it.sink == *member.name) {
                     degrade(sink, "failing", &down.reason);
-                } else if let Some(reason) = &status.degraded {
+                } else if let Some(own) = status.warned.iter().find(|it| *it.sink == *member.name) {
+                    degrade(sink, "degraded", &own.reason);
+                } else if let Some(reason) = whole_group(status) {
                     degrade(sink, "degraded", reason);
                 }
             }
         }
     }
 
-    /// Files and events by the ledger's books: those of a group are its members'.
+    /// What sinks with files have done, by the ledger's books. These count by group: of sinks that
+    /// share one each says what it has done since the node started, and those that are preferred say
+    /// what waits for all.
     fn count_finished(&self, sinks: &mut BTreeMap<(String, String), v1::Sink>) {
-        for book in self.books() {
-            let (row, total) = (&book.row, book.row.total());
-            let members = sinks
-                .values_mut()
-                .filter(|sink| sink.flow == row.name && sink.group == row.key.group);
-            members.for_each(|sink| sink.backlog_events += book.pending);
-            let first = sinks
-                .values_mut()
-                .find(|sink| sink.flow == row.name && sink.group == row.key.group);
-            let Some(sink) = first else { continue };
-            sink.files_rolled += total.files;
-            sink.bytes += total.bytes;
-            // Sinks without files have told what they did themselves.
-            if sink.r#type == "files" {
-                sink.events += total.in_files;
-                sink.dead_lettered += total.dead_lettered;
+        let flows = self.flows.all();
+        let books = self.books();
+        for (name, flow) in flows.iter() {
+            let version = flow.version.load();
+            for group in &version.groups {
+                let of_group =
+                    |book: &&BookRow| book.row.flow == flow.id && book.row.key.group == *group.name;
+                let rows: Vec<&BookRow> = books.iter().filter(of_group).collect();
+                for (at, member) in group.members.iter().enumerate() {
+                    let Some(sink) = sinks.get_mut(&(name.clone(), member.name.to_string())) else {
+                        continue;
+                    };
+                    if at == 0 {
+                        sink.backlog_events = rows.iter().map(|book| book.pending).sum();
+                    }
+                    // Sinks without files tell what they did themselves.
+                    if !matches!(member.spec, SinkSpec::Files(_)) {
+                        continue;
+                    }
+                    if group.durable && group.members.len() == 1 {
+                        rows.iter().for_each(|book| add(sink, &book.row.total()));
+                    } else {
+                        let done = self.drains.sink_metrics(name, &member.name);
+                        sink.files_rolled = done.files.get();
+                        sink.bytes = done.file_bytes.get();
+                        sink.events = done.events.get();
+                        sink.dead_lettered = done.dead_letters.get();
+                    }
+                }
             }
         }
     }
+}
+
+fn add(sink: &mut v1::Sink, total: &Book) {
+    sink.files_rolled += total.files;
+    sink.bytes += total.bytes;
+    sink.events += total.in_files;
+    sink.dead_lettered += total.dead_lettered;
+}
+
+/// What is wrong with all sinks of a group alike: what is wrong with one is no other's fault.
+fn whole_group(status: &DrainStatus) -> Option<&String> {
+    let of_one =
+        !(status.down.is_empty() && status.warned.is_empty() && status.quarantined.is_empty());
+    status.degraded.as_ref().filter(|_| !of_one)
 }
 
 fn degrade(sink: &mut v1::Sink, state: &str, reason: &str) {
@@ -112,3 +145,6 @@ fn degrade(sink: &mut v1::Sink, state: &str, reason: &str) {
         sink.reason = reason.to_owned();
     }
 }
+
+#[cfg(test)]
+mod tests;
