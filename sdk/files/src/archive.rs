@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read as _, Result, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -65,10 +65,13 @@ pub struct ArchivedFile {
     pub ids: bool,
     /// Whether they are dead letters.
     pub dead_letters: bool,
+    /// Whether it may be listed before: its commit was tried then, and what came of it is not known.
+    pub again: bool,
 }
 
 /// The list: append-only files of JSON lines, the oldest deleted beyond the limits. A file that
-/// became final twice, once before and once after a crash, is in it twice.
+/// became final twice, once before and once after a crash, is in it twice, and given as it is there
+/// last.
 #[derive(Debug)]
 pub struct Archive {
     directory: PathBuf,
@@ -104,6 +107,8 @@ impl Archive {
         let mut state = self.lock();
         state.unwritten.extend(entries.iter().cloned());
         let written = self.write(&mut state);
+        // Some of them may be in the file all the same.
+        state.unwritten.iter_mut().for_each(|entry| entry.again = true);
         let beyond = state.unwritten.len().saturating_sub(UNWRITTEN_MAX);
         state.unwritten.drain(..beyond);
         written
@@ -146,42 +151,44 @@ impl Archive {
         task.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
     }
 
-    /// Calls `each` with every entry that became final at or after `since_ms`, oldest first. Blocks.
-    /// Lines that a crash has torn are passed over.
+    /// Calls `each` with every file that became final at or after `since_ms`, once and oldest first.
+    /// Blocks. Lines that a crash has torn are passed over. In memory is one line, and the paths of
+    /// what may be there twice.
     pub fn read(&self, since_ms: i64, mut each: impl FnMut(ArchivedFile)) -> Result<()> {
-        let unwritten = {
+        let (parts, unwritten) = {
             let mut state = self.lock();
             // What still cannot be written is known all the same.
             let _ = self.write(&mut state);
-            state.unwritten.clone()
+            (self.parts()?, state.unwritten.clone())
         };
-        for path in self.segments()?.into_values() {
-            let mut lines = BufReader::new(OpenOptions::new().read(true).open(&path)?);
-            match Beginning::read(&mut lines)? {
-                Beginning::Ours => (),
-                Beginning::Torn => continue,
-                Beginning::Other(format) => {
-                    return Err(std::io::Error::other(format!(
-                        "{} is {format:?}, which this release does not read: it reads {:?}",
-                        path.display(),
-                        HEADER.trim_end()
-                    )));
+        let mut again: BTreeMap<String, u64> = BTreeMap::new();
+        let pass = |each: &mut dyn FnMut(ArchivedFile)| {
+            parts.iter().try_for_each(|(path, bytes)| read_part(path, *bytes, each))?;
+            unwritten.iter().cloned().for_each(each);
+            Result::Ok(())
+        };
+        pass(&mut |entry| {
+            if entry.again {
+                *again.entry(entry.path).or_default() += 1;
+            }
+        })?;
+        pass(&mut |entry| {
+            if let Some(left) = again.get_mut(&entry.path) {
+                *left -= u64::from(entry.again);
+                if !entry.again || *left > 0 {
+                    return;
                 }
             }
-            loop {
-                let mut bytes = Vec::new();
-                if lines.read_until(b'\n', &mut bytes)? == 0 {
-                    break;
-                }
-                if let Ok(entry) = serde_json::from_slice::<ArchivedFile>(&bytes)
-                    && entry.at_ms >= since_ms
-                {
-                    each(entry);
-                }
+            if entry.at_ms >= since_ms {
+                each(entry);
             }
-        }
-        unwritten.into_iter().filter(|entry| entry.at_ms >= since_ms).for_each(each);
-        Ok(())
+        })
+    }
+
+    /// The parts of the list and their lengths at the moment.
+    fn parts(&self) -> Result<Vec<(PathBuf, u64)>> {
+        let paths = self.segments()?.into_values();
+        paths.map(|path| Ok((path.clone(), std::fs::metadata(path)?.len()))).collect()
     }
 
     /// Whether entries have been deleted since the list began, for their age or its size.
@@ -257,6 +264,36 @@ impl Archive {
     }
 }
 
+/// Calls `each` with every entry in the first `bytes` of a part of the list.
+fn read_part(path: &Path, bytes: u64, each: &mut dyn FnMut(ArchivedFile)) -> Result<()> {
+    let file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        // It was too old.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut lines = BufReader::new(file.take(bytes));
+    match Beginning::read(&mut lines)? {
+        Beginning::Ours => (),
+        Beginning::Torn => return Ok(()),
+        Beginning::Other(format) => {
+            return Err(std::io::Error::other(format!(
+                "{} is {format:?}, which this release does not read: it reads {:?}",
+                path.display(),
+                HEADER.trim_end()
+            )));
+        }
+    }
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(entry) = serde_json::from_slice::<ArchivedFile>(&line) {
+            each(entry);
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
 /// How a part of the list begins.
 enum Beginning {
     Ours,
@@ -312,6 +349,7 @@ mod tests {
             lines: true,
             ids: false,
             dead_letters: false,
+            again: false,
         }
     }
 
@@ -382,6 +420,15 @@ mod tests {
         archive.append(&[entry(4)]).unwrap();
         let after = Archive::open(directory.path(), ArchiveLimits::default()).unwrap();
         assert_eq!(read(&after), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_file_is_given_once_as_it_was_listed_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Archive::open(directory.path(), ArchiveLimits::default()).unwrap();
+        let again = |at_ms| ArchivedFile { at_ms, again: true, ..entry(1) };
+        archive.append(&[entry(1), entry(2), again(3), entry(4), again(5), entry(6)]).unwrap();
+        assert_eq!(read(&archive), [2, 4, 5, 6]);
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Reading final files back: is each there, whole, and as it was written?
 
+mod content;
 mod ids;
 
 use std::collections::BTreeMap;
 
-use sdk_event::EventId;
-
 use crate::archive::ArchivedFile;
 use crate::fs::{EntryKind, FileSystems, FsError, FsErrorKind};
-use crate::reader::Records;
 use crate::staged::{Deadlines, within};
+use content::Content;
 use ids::IdSet;
 
 /// Problems listed by name; further ones are only counted.
@@ -17,9 +16,6 @@ const LISTED_MAX: usize = 1000;
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 1 << 20;
-
-/// Files larger than this are not decoded to count events and read ids: it is done in memory.
-const DECODED_BYTES_MAX: u64 = 1 << 30;
 
 /// What a deep audit has found so far.
 #[derive(Debug, Default)]
@@ -123,7 +119,7 @@ impl DeepAudit {
         self.groups.values().filter_map(|group| group.duplicated).reduce(|sum, more| sum + more)
     }
 
-    /// Reads one file back. A file that is in the list twice is to be given once.
+    /// Reads one file back, in pieces: never all of it is in memory.
     pub async fn check(
         &mut self,
         file: &ArchivedFile,
@@ -161,54 +157,54 @@ impl DeepAudit {
         if status.length != file.length {
             return Err(Wrong::Length { found: status.length, wanted: file.length });
         }
-        let keep = (file.lines || file.ids) && file.length <= DECODED_BYTES_MAX;
         let mut reader =
             within(deadlines.call, "open", path, fs.open(path)).await.map_err(unreadable)?;
-        let mut crc = 0;
-        let mut content = Vec::new();
-        loop {
-            let bytes = within(deadlines.call, "read", path, reader.read(READ_BYTES)).await;
-            let bytes = bytes.map_err(unreadable)?;
-            if bytes.is_empty() {
-                break;
-            }
-            crc = crc32c::crc32c_append(crc, &bytes);
-            self.bytes += bytes.len() as u64;
-            if keep {
-                content.extend_from_slice(&bytes);
-            }
-        }
-        if crc != file.crc {
-            return Err(Wrong::Altered { found: crc, wanted: file.crc });
-        }
-        if keep {
-            self.count(file, &content)?;
-        }
-        Ok(())
-    }
-
-    /// Counts the events, and reads their ids.
-    fn count(&mut self, file: &ArchivedFile, content: &[u8]) -> Result<(), Wrong> {
-        let broken = |error: std::io::Error| Wrong::Unreadable(error.to_string());
-        let mut records = Records::open(&file.path, content).map_err(broken)?;
         let group = self.groups.entry(GroupKey::of(file)).or_default();
-        let mut found = 0;
-        let mut record = Vec::new();
-        while records.next(&mut record).map_err(broken)? {
-            found += 1;
-            if file.ids {
-                let id = id_of(&record)
-                    .ok_or_else(|| Wrong::Unreadable(format!("line {found} has no event id")))?;
-                let again = u64::from(!group.ids.add(id));
-                *group.duplicated.get_or_insert(0) += again;
+        let mut content = (file.lines || file.ids).then(|| {
+            let ids = file.ids.then(|| std::mem::take(&mut group.ids));
+            Content::begin(file.path.clone(), ids)
+        });
+        let mut crc = 0;
+        let crc = loop {
+            match within(deadlines.call, "read", path, reader.read(READ_BYTES)).await {
+                Ok(bytes) if bytes.is_empty() => break Ok(crc),
+                Ok(bytes) => {
+                    crc = crc32c::crc32c_append(crc, &bytes);
+                    self.bytes += bytes.len() as u64;
+                    if let Some(content) = &mut content {
+                        content.add(bytes).await;
+                    }
+                }
+                Err(error) => break Err(unreadable(error)),
             }
+        };
+        let counted = match content {
+            Some(content) => Some(content.end().await),
+            None => None,
+        };
+        let Some(counted) = counted else { return whole(file, crc?) };
+        if let Some(ids) = counted.ids {
+            group.ids = ids;
         }
+        whole(file, crc?)?;
+        if file.ids {
+            *group.duplicated.get_or_insert(0) += counted.again;
+        }
+        let found = counted.found.map_err(Wrong::Unreadable)?;
         self.counted += found;
         if found == file.events {
             Ok(())
         } else {
             Err(Wrong::Events { found, wanted: file.events })
         }
+    }
+}
+
+/// Whether a file has the bytes it was written with.
+fn whole(file: &ArchivedFile, crc: u32) -> Result<(), Wrong> {
+    match crc == file.crc {
+        true => Ok(()),
+        false => Err(Wrong::Altered { found: crc, wanted: file.crc }),
     }
 }
 
@@ -224,13 +220,4 @@ fn unreadable(error: FsError) -> Wrong {
         FsErrorKind::NotFound => Wrong::Missing,
         _ => Wrong::Unreadable(error.to_string()),
     }
-}
-
-fn id_of(line: &[u8]) -> Option<EventId> {
-    #[derive(serde::Deserialize)]
-    struct Line<'a> {
-        id: std::borrow::Cow<'a, str>,
-    }
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    line.id.parse().ok()
 }

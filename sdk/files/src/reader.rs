@@ -8,6 +8,9 @@ use crate::format::{AVRO_MAGIC, AvroReader, SEQUENCE_MAGIC, SequenceReader};
 /// How much is read at once.
 const READ_BYTES: usize = 1 << 20;
 
+/// A longer line is none of ours: it has one event, with its headers and what JSON makes of them.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+
 type Input<'a> = BufReader<Box<dyn Read + 'a>>;
 
 /// The events of one file, one after the other: bodies of a SequenceFile or an Avro container, lines
@@ -43,11 +46,14 @@ impl<'a> Records<'a> {
         record.clear();
         match &mut self.0 {
             Kind::Lines(lines) => {
-                if lines.read_until(b'\n', record)? == 0 {
-                    return Ok(false);
-                }
+                let read = lines.take(LINE_BYTES_MAX).read_until(b'\n', record)?;
                 if record.last() == Some(&b'\n') {
                     record.pop();
+                } else if read as u64 == LINE_BYTES_MAX {
+                    return Err(Error::other("a line does not end"));
+                }
+                if read == 0 {
+                    return Ok(false);
                 }
                 Ok(true)
             }

@@ -33,6 +33,8 @@ pub(crate) struct AdminService {
     pub(crate) archive: Arc<Archive>,
     pub(crate) file_systems: NodeFileSystems,
     pub(crate) letters: Arc<Letters>,
+    /// Held by the one deep audit.
+    pub(crate) auditing: Arc<tokio::sync::Mutex<()>>,
     pub(crate) sources: Arc<LocalSources>,
     pub(crate) tasks: Tasks,
 }

@@ -291,6 +291,7 @@ impl Node {
             flows,
             drains: Arc::clone(&drains),
             archive,
+            auditing: Arc::default(),
             file_systems,
             letters,
             sources: Arc::clone(&sources),

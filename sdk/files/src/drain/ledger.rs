@@ -488,7 +488,7 @@ impl Session {
     }
 
     fn archived(&mut self, files: &[(u32, u64, CommitFile)]) -> Vec<ArchivedFile> {
-        let at_ms = self.shared.options.clock.wall_ms();
+        let (at_ms, token) = (self.shared.options.clock.wall_ms(), self.shared.token);
         let (names, channel) = (self.shared.options.names, self.shared.options.channel.to_string());
         let group = self.shared.options.group.to_string();
         let mut archived = Vec::with_capacity(files.len());
@@ -512,6 +512,7 @@ impl Session {
                 lines: serializer.countable(),
                 ids: serializer.writes_ids(),
                 dead_letters: dead,
+                again: segment.attempts.iter().any(|attempt| attempt.token != token),
             });
         }
         archived

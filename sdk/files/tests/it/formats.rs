@@ -292,6 +292,7 @@ fn drains_write_every_format() {
                         lines: serializer.countable(),
                         ids: serializer.writes_ids(),
                         dead_letters: false,
+                        again: false,
                     };
                     audit.check(&file, &Arc::new(disk.clone()), Deadlines::default()).await;
                     let app: usize = path.split('/').nth(3).unwrap().parse().unwrap();

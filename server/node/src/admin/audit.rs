@@ -4,16 +4,17 @@ use super::AdminService;
 use crate::figures::BookRow;
 use proto::v1;
 use sdk_files::Deadlines;
-use sdk_files::archive::ArchivedFile;
 use sdk_files::audit::{DeepAudit, GroupAudit, GroupKey, Problem};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tonic::Status;
 
 /// Books are read again while something moves between two columns.
 const READS_MAX: u32 = 40;
 const READ_AGAIN: Duration = Duration::from_millis(25);
+/// Files listed ahead of the one that is read back.
+const LISTED_WAITING_MAX: usize = 64;
 
 impl AdminService {
     /// A row per (flow, channel, sink group), read when nothing was on its way from one column to
@@ -46,12 +47,15 @@ impl AdminService {
     /// The books, and every file that the archive lists read back. The books are read first: a file is
     /// listed before they have it.
     pub(super) async fn deep_audit(&self, since_ms: i64) -> Result<v1::AuditReply, Status> {
+        // It reads whatever was written: two at once would only be slower.
+        let Ok(_one) = self.auditing.try_lock() else {
+            return Err(Status::resource_exhausted(
+                "a deep audit is under way: ask again when it has ended",
+            ));
+        };
         let (mut audit, books) = self.audited_books().await;
-        let (files, trimmed) = self.archived(since_ms).await?;
         let mut deep = DeepAudit::new();
-        for file in &files {
-            deep.check(file, &self.file_systems, Deadlines::default()).await;
-        }
+        let trimmed = self.check_archived(since_ms, &mut deep).await?;
         audit.deep = true;
         audit.files_read = deep.files;
         audit.ids = deep.duplicated().is_some();
@@ -82,14 +86,18 @@ impl AdminService {
         Ok(audit)
     }
 
-    /// The files that the archive lists, and whether it has forgotten some.
-    async fn archived(&self, since_ms: i64) -> Result<(Vec<ArchivedFile>, bool), Status> {
+    /// Checks the files that the archive lists, as it gives them. Says whether it has forgotten some.
+    async fn check_archived(&self, since_ms: i64, deep: &mut DeepAudit) -> Result<bool, Status> {
         let archive = Arc::clone(&self.archive);
+        let (sender, mut files) = mpsc::channel(LISTED_WAITING_MAX);
         let read = tokio::task::spawn_blocking(move || {
-            let mut files = BTreeMap::new();
-            archive.read(since_ms, |file| drop(files.insert(file.path.clone(), file)))?;
-            std::io::Result::Ok((files.into_values().collect(), archive.is_trimmed()?))
+            // Nobody may be there any more to take them.
+            archive.read(since_ms, |file| drop(sender.blocking_send(file)))?;
+            archive.is_trimmed()
         });
+        while let Some(file) = files.recv().await {
+            deep.check(&file, &self.file_systems, Deadlines::default()).await;
+        }
         let read = read.await.map_err(|error| Status::internal(error.to_string()))?;
         read.map_err(|error| Status::internal(format!("the archive cannot be read: {error}")))
     }

@@ -92,3 +92,24 @@ async fn files_that_are_not_listed_are_missed() {
     assert!(audit.findings[0].contains("1 of 1 files are not in this node's list"), "{audit:#?}");
     node.stop().await;
 }
+
+/// It reads whatever was ever written: two at once are one too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_deep_audit_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = started(config(folder.path())).await;
+    let client = AdminClient::connect(format!("http://{}", node.addresses().admin)).await;
+    let client = client.expect("connect");
+    let audits = (0..16).map(|_| {
+        let mut client = client.clone();
+        async move { client.audit(v1::AuditRequest { deep: true, since_ms: 0 }).await }
+    });
+    let answers = futures::future::join_all(audits).await;
+    let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(refused.clone().count() < answers.len(), "somebody is first");
+    assert!(refused.clone().count() > 0, "the others ask while it runs");
+    for refused in refused {
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    }
+    node.stop().await;
+}
