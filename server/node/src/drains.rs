@@ -172,6 +172,7 @@ impl Drains {
             self.options.lineages.follow_floors();
             self.options.lineages.lose_unreadable().await;
             self.begin_due();
+            self.forget_sinks();
             let changed = stop.run_until_cancelled(async {
                 // Nothing changes when the control plane has ended; then the process ends too.
                 if changes.changed().await.is_err() {
@@ -183,6 +184,18 @@ impl Drains {
                 return;
             }
         }
+    }
+
+    /// Forgets the sinks of versions that are forgotten.
+    fn forget_sinks(&self) {
+        let known = self.options.lineages.versions();
+        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        sinks.retain(|(flow, version, _), _| known.contains(&(*flow, *version)));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn known_sinks(&self) -> usize {
+        self.sinks.lock().expect("no panic while the lock is held").len()
     }
 
     fn begin_due(self: &Arc<Self>) {

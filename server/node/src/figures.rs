@@ -51,6 +51,7 @@ pub struct Figures {
     ready: AtomicBool,
     registry: Registry,
     gauges: Gauges,
+    encoding: Mutex<()>,
     rates: Mutex<BTreeMap<FlowId, FlowRates>>,
     connections: Gauge,
 }
@@ -59,9 +60,20 @@ pub struct Figures {
 struct FlowRates {
     events: Rate,
     bytes: Rate,
-    /// By lineage, also of those that are gone, so that the sum never falls.
     bytes_stored: BTreeMap<Lineage, u64>,
+    /// Of lineages that are gone, so that the sum never falls.
+    bytes_gone: u64,
     quiet: freshness::Quiet,
+}
+
+impl FlowRates {
+    /// All bytes that the flow ever stored, those of its present lineages given.
+    fn ever_stored(&mut self, stored: BTreeMap<Lineage, u64>) -> u64 {
+        let gone = self.bytes_stored.iter().filter(|(lineage, _)| !stored.contains_key(lineage));
+        self.bytes_gone += gone.map(|(_, bytes)| bytes).sum::<u64>();
+        self.bytes_stored = stored;
+        self.bytes_gone + self.bytes_stored.values().sum::<u64>()
+    }
 }
 
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
@@ -74,6 +86,16 @@ struct Gauges {
     final_before: Family<Vec<(String, String)>, Seconds>,
     sink_ok: Family<Vec<(String, String)>, Gauge>,
     healthy: Gauge,
+}
+
+impl Gauges {
+    /// What is no longer there is not to be shown as it was last.
+    fn clear(&self) {
+        self.pending_events.clear();
+        self.oldest_pending.clear();
+        self.final_before.clear();
+        self.sink_ok.clear();
+    }
 }
 
 impl Figures {
@@ -131,6 +153,7 @@ impl Figures {
             ready: AtomicBool::new(false),
             registry,
             gauges,
+            encoding: Mutex::default(),
             rates: Mutex::default(),
             connections,
         })
@@ -256,12 +279,10 @@ impl Figures {
                 lineages.iter().filter(|(lineage, _)| lineage.flow == flow.id).collect();
             let known = rates.entry(flow.id).or_default();
             let finished = self.finished(flow.id);
-            for (lineage, held) in &own {
-                known.bytes_stored.insert(*lineage, held.held.totals().1.log_bytes);
-            }
+            let stored = own.iter().map(|(id, held)| (*id, held.held.totals().1.log_bytes));
+            let bytes = known.ever_stored(stored.collect());
             let own_books = books.iter().filter(|book| book.row.flow == flow.id);
             let acknowledged = own_books.map(|book| book.stored).max().unwrap_or(0);
-            let bytes = known.bytes_stored.values().sum();
             let freshness =
                 self.final_before_ms(flow.id, &books, &running, &mut known.quiet, now_ms);
             let channels = version.channels.iter().map(|channel| {
@@ -359,7 +380,10 @@ impl Faces for Figures {
     }
 
     fn metrics(&self) -> String {
+        // One at a time: the gauges of the other are half there.
+        let _one = self.encoding.lock().expect("no panic while the lock is held");
         let status = self.look();
+        self.gauges.clear();
         let labels = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
@@ -367,16 +391,10 @@ impl Faces for Figures {
         for flow in &status.flows {
             let of_flow = labels(&[("flow", &flow.name)]);
             // No figure rather than a good one while it is not known.
-            let (oldest, before) = (&self.gauges.oldest_pending, &self.gauges.final_before);
-            match flow.oldest_pending_ms {
-                Some(oldest_ms) => {
-                    oldest.get_or_create(&of_flow).set(oldest_ms as f64 / 1_000.0);
-                    before.get_or_create(&of_flow).set(flow.final_before_ms as f64 / 1_000.0);
-                }
-                None => {
-                    oldest.remove(&of_flow);
-                    before.remove(&of_flow);
-                }
+            if let Some(oldest_ms) = flow.oldest_pending_ms {
+                let (oldest, before) = (&self.gauges.oldest_pending, &self.gauges.final_before);
+                oldest.get_or_create(&of_flow).set(oldest_ms as f64 / 1_000.0);
+                before.get_or_create(&of_flow).set(flow.final_before_ms as f64 / 1_000.0);
             }
             for channel in &flow.channels {
                 let of_channel = labels(&[("flow", &flow.name), ("channel", &channel.name)]);
@@ -396,3 +414,6 @@ impl Faces for Figures {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,6 +226,7 @@ impl Lineages {
         let opened = self.open_all(&ends).await;
         self.follow_floors();
         self.forget_unlisted();
+        self.forget_versions();
         opened
     }
 
@@ -300,6 +301,22 @@ impl Lineages {
         let built = Arc::new(built);
         versions.insert((flow, number), Arc::clone(&built));
         Ok(built)
+    }
+
+    /// Forgets the versions that no lineage of the state needs any more.
+    fn forget_versions(&self) {
+        let listed: BTreeSet<(FlowId, u32)> = self.options.cluster.read(|state| {
+            let flows = state.flows().iter();
+            flows.flat_map(|(id, flow)| flow.versions.keys().map(|number| (*id, *number))).collect()
+        });
+        let mut versions = self.versions.lock().expect("no panic while the lock is held");
+        versions.retain(|version, _| listed.contains(version));
+    }
+
+    /// The versions that some lineage may need.
+    pub(crate) fn versions(&self) -> BTreeSet<(FlowId, u32)> {
+        let versions = self.versions.lock().expect("no panic while the lock is held");
+        versions.keys().copied().collect()
     }
 
     fn version_of(&self, flow: FlowId, number: u32) -> Option<Arc<Version>> {
