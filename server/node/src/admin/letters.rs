@@ -45,7 +45,8 @@ impl AdminService {
         let kept = self.kept_letters().await?.into_iter().map(|file| file.path);
         let Some(path) = archived.chain(kept).find(|known| known == path) else {
             return Err(Status::not_found(format!(
-                "{path} is no file of dead letters that this node has written"
+                "{path} is not in this node's list of dead letters: it is no file of them, or was \
+                 written so long ago that the list has forgotten it ([node.archive])"
             )));
         };
         let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
@@ -111,5 +112,27 @@ async fn send_lines(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::figures::rig::{config, started};
+    use proto::v1::ShowDeadLettersRequest;
+    use proto::v1::admin_client::AdminClient;
+
+    /// What the list has forgotten may have been written here all the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_listed_is_said_to_be_that() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = started(config(folder.path())).await;
+        let client = AdminClient::connect(format!("http://{}", node.addresses().admin)).await;
+        let path = "/data/web/_dead/web/2012-06-23/events".to_owned();
+        let request = ShowDeadLettersRequest { path, flow: String::new() };
+        let refused = client.expect("connect").show_dead_letters(request).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::NotFound);
+        assert!(refused.message().contains("is not in this node's list"), "{refused}");
+        assert!(refused.message().contains("has forgotten it"), "{refused}");
+        node.stop().await;
     }
 }
