@@ -15,7 +15,7 @@ use crate::record::{
 pub const FACTS_MAX: usize = 200_000;
 
 /// Losses that a shard remembers at most: each range that is lost is somebody's trouble.
-pub const LOSSES_MAX: usize = 4096;
+const LOSSES_MAX: usize = 4096;
 
 const SOURCE: u8 = b's';
 const POSITION: u8 = b'p';

@@ -331,6 +331,7 @@ fn sync_directory(path: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests have files of their own")]
 mod tests {
     use super::*;
 

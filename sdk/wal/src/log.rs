@@ -4,7 +4,7 @@ mod open;
 
 use crate::core::Core;
 use crate::entry::{Appended, Entry};
-use crate::error::{AppendError, FullReason, LogReadError};
+use crate::error::{AppendError, FullReason};
 use crate::keeper::{self, Bell};
 use crate::quarantine::Quarantined;
 use crate::queue::{Pending, Queue, Work};

@@ -29,7 +29,7 @@ pub(crate) struct PatientFile {
 
 impl PatientFile {
     /// The file of segment `number`.
-    pub(crate) fn new(file: Arc<dyn StorageFile>, number: u64) -> Arc<dyn StorageFile> {
+    pub(crate) fn around(file: Arc<dyn StorageFile>, number: u64) -> Arc<dyn StorageFile> {
         Arc::new(Self { file, number, pages: AtomicU32::new(0) })
     }
 

@@ -26,8 +26,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing::{error, warn};
 
-pub(crate) use scan::bad_records;
-
 /// What was found when a log was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {

@@ -46,7 +46,7 @@ impl SegmentFile {
         read_only: bool,
     ) -> io::Result<Opened> {
         let path = dir.join(FileName::Segment(number).format());
-        let file = PatientFile::new(storage.open(&path, read_only)?, number);
+        let file = PatientFile::around(storage.open(&path, read_only)?, number);
         let mut block = Vec::with_capacity(BLOCK as usize);
         file.read_at(&mut block, BLOCK as usize, 0)?;
         Ok(match SegmentHeader::decode(&block) {

@@ -394,7 +394,7 @@ impl Unfinished {
             .header("te", "trailers")
             .body(())
             .expect("a request");
-        let (_, mut body) = client.send_request(request, false).expect("sent");
+        let (_, body) = client.send_request(request, false).expect("sent");
         let mut unfinished = Unfinished { body, _connection: connection };
         unfinished.head(4 * MIB);
         unfinished

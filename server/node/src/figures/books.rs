@@ -44,7 +44,7 @@ impl Figures {
 
     /// What a channel of one lineage has stored, and what of it waits. `None` if the two sides
     /// contradict each other.
-    fn pending_in(&self, living: &LineageBook, channel: &str) -> Option<(u64, u64)> {
+    pub(super) fn pending_in(&self, living: &LineageBook, channel: &str) -> Option<(u64, u64)> {
         let held = self.lineages.get(living.lineage)?;
         let number = held.version.channels.iter().find(|it| *it.name == *channel)?.number;
         let (watermark, totals) = held.held.totals();

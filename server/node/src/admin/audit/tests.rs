@@ -1,5 +1,7 @@
 //! Audits of nodes that are well, and of some that are not.
 
+#![allow(clippy::disallowed_methods, reason = "the tests have files of their own")]
+
 use crate::figures::rig::{config, flow, send_with, started};
 use crate::node::Node;
 use proto::v1;

@@ -1,5 +1,7 @@
 //! Freshness that is never better than the truth.
 
+#![allow(clippy::disallowed_methods, reason = "the tests have files of their own")]
+
 use crate::figures::Figures;
 use crate::figures::rig::{config, flow, send, started};
 use crate::http::Faces as _;

@@ -1,5 +1,7 @@
 //! Two sinks with one cursor, and what each of them is said to be.
 
+#![allow(clippy::disallowed_methods, reason = "the tests have files of their own")]
+
 use crate::figures::rig::{config, flow, send, started};
 use proto::v1;
 use std::sync::Arc;
