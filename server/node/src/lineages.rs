@@ -507,6 +507,9 @@ impl Lineages {
     /// Lists a range that this disk cannot read as lost: a set of one has no other copy.
     async fn list_lost(&self, range: &Quarantined) {
         let span = Span { first: range.from, last: range.to.saturating_sub(1) };
+        let id = range.identity.map(|id| id.to_string());
+        error!(id, lineage = %range.lineage, from = span.first, to = span.last, reason = %range.reason,
+            "a record cannot be read and is listed as lost");
         self.given_up.add(range.lineage, [span]);
         let ids = match (range.kind, range.identity) {
             (Some(kind::PUT), Some(first)) => {
@@ -664,8 +667,6 @@ impl Lineages {
             .filter(|range| self.is_needed(range.lineage, range.to))
             .collect();
         for range in news {
-            error!(lineage = %range.lineage, from = range.from, to = range.to, reason = %range.reason,
-                "records cannot be read and are listed as lost");
             let losses: Vec<Loss> = loss_of_record(&range).into_iter().collect();
             match self.remember_lost(range.lineage, &losses).await {
                 Ok(()) => self.list_lost(&range).await,

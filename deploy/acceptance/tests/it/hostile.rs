@@ -59,7 +59,7 @@ fn ten_thousand_idle_connections_are_only_connections() {
             .args(["idle", "--connections", count, "--endpoint"])
             .arg(node.ingest()),
     );
-    let open = || node.metric("collector_connections");
+    let open = || node.metric("collector_ingest_connections");
     let wanted: f64 = count.parse().expect("a number");
     wait_for("they are open", Duration::from_secs(30), || open() >= wanted);
     node.cli_with_input(&["send"], b"still here\n").expect(0);
