@@ -56,6 +56,9 @@ fn sorted(lines: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_penalty_is_1_with_the_reason_until_the_sink_works_again() {
+    let disks = tempfile::tempdir().expect("a folder");
+    let (first, spare) = (disks.path().join("first"), disks.path().join("spare"));
+    std::fs::write(&first, b"").expect("write");
     let config = r#"
 [flow.default.sources.ingest]
 type = "collector"
@@ -69,19 +72,16 @@ sinks = { first = 10, spare = 5 }
 [flow.default.sinks.first]
 type = "files"
 channel = "main"
-path = "${env:COLLECTOR_DATA_DIR}/first/%Y-%m-%d"
+path = "DISKS/first/%Y-%m-%d"
 roll_interval = "1s"
 [flow.default.sinks.spare]
 type = "files"
 channel = "main"
-path = "${env:COLLECTOR_DATA_DIR}/spare/%Y-%m-%d"
+path = "DISKS/spare/%Y-%m-%d"
 roll_interval = "1s"
 "#;
-    let config = Some(config.to_owned());
+    let config = Some(config.replace("DISKS", disks.path().to_str().expect("a path")));
     let mut node = Node::new(NodeOptions { config, ..NodeOptions::default() });
-    let (first, spare) = (node.data_dir().join("first"), node.data_dir().join("spare"));
-    std::fs::create_dir_all(node.data_dir()).expect("make the data directory");
-    std::fs::write(&first, b"").expect("write");
     node.start();
     node.cli_with_input(&["send", "--ack", "committed"], &seq(100)).expect(0);
     assert_eq!(Tree::read(&spare).lines(), 100, "the spare has them");
