@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sdk_flow::Clock;
 
-/// A wall clock may be this far ahead before it is looked at more closely, and stays so.
-const SLACK_MS: i64 = 60_000;
+/// A wall clock that is no further ahead than this is right.
+const AHEAD_MS_MIN: i64 = 120_000;
 
 /// What a process that did not run counts as at most: the wall clock alone knows how long that was.
 const DOWN_MS_MAX: i64 = 24 * 3600 * 1000;
@@ -39,21 +39,19 @@ impl Calendar {
 
     /// The time that `wall_ms` stands for.
     pub(crate) fn at(&mut self, wall_ms: i64, clock: &dyn Clock) -> i64 {
-        let late = |latest_ms: i64| latest_ms.saturating_add(SLACK_MS);
-        // Once a minute, then.
-        if wall_ms > late(self.latest_ms) {
+        if wall_ms > self.latest_ms {
             let passed = clock.monotonic().saturating_sub(self.monotonic);
             let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
             self.latest_ms = self.latest_ms.saturating_add(passed_ms);
             self.monotonic += Duration::from_millis(passed_ms.unsigned_abs());
         }
-        wall_ms.min(late(self.latest_ms))
+        wall_ms.min(self.latest_ms)
     }
 
     /// Whether it should be written down that the wall clock is ahead, or that it is no longer.
     pub(crate) fn has_jumped(&mut self, wall_ms: i64, clock: &dyn Clock) -> bool {
         let ahead_ms = self.ahead_ms(wall_ms, clock);
-        ahead_ms.abs_diff(self.written_ahead_ms) > SLACK_MS.unsigned_abs()
+        ahead_ms.abs_diff(self.written_ahead_ms) > AHEAD_MS_MIN.unsigned_abs()
     }
 
     /// It is written down.
@@ -65,7 +63,7 @@ impl Calendar {
     pub(crate) fn ahead_ms(&mut self, wall_ms: i64, clock: &dyn Clock) -> i64 {
         self.at(wall_ms, clock);
         let ahead_ms = wall_ms.saturating_sub(self.latest_ms);
-        if ahead_ms > 2 * SLACK_MS { ahead_ms } else { 0 }
+        if ahead_ms > AHEAD_MS_MIN { ahead_ms } else { 0 }
     }
 }
 
@@ -88,9 +86,9 @@ mod tests {
             assert_eq!(at(&clock), hours * HOUR_MS);
         }
         clock.set_wall_ms(NOW_MS + 1000 * HOUR_MS);
-        assert_eq!(at(&clock), 50 * HOUR_MS + SLACK_MS);
+        assert_eq!(at(&clock), 50 * HOUR_MS);
         clock.advance(HOUR);
-        assert_eq!(at(&clock), 51 * HOUR_MS + SLACK_MS);
+        assert_eq!(at(&clock), 51 * HOUR_MS);
         // Set back too far, and then right: as if nothing had been.
         clock.set_wall_ms(NOW_MS);
         assert_eq!(at(&clock), 0);
@@ -108,9 +106,9 @@ mod tests {
         };
         assert_eq!(at(None, 0), 0);
         assert_eq!(at(Some(NOW_MS - 3 * HOUR_MS), 0), 0, "it was down for three hours");
-        assert_eq!(at(Some(NOW_MS - 30 * HOUR_MS), 0), SLACK_MS - 6 * HOUR_MS);
+        assert_eq!(at(Some(NOW_MS - 30 * HOUR_MS), 0), -6 * HOUR_MS);
         let ahead = 1000 * HOUR_MS;
-        assert_eq!(at(Some(NOW_MS - HOUR_MS), ahead), SLACK_MS - ahead, "it still is");
+        assert_eq!(at(Some(NOW_MS - HOUR_MS), ahead), -ahead, "it still is");
         assert_eq!(at(Some(NOW_MS + ahead), ahead), 0, "and now it is right again");
     }
 

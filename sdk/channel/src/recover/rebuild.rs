@@ -25,6 +25,14 @@ pub struct Rebuilt {
     pub records: u64,
 }
 
+impl Rebuilt {
+    /// When the last record was put that was read; `None` if there was none.
+    #[must_use]
+    pub fn last_put_ms(&self) -> Option<i64> {
+        self.remembered.last_put_ms
+    }
+}
+
 /// Rebuilds what a shard remembers from its lineages, oldest first, each with its
 /// length: exactly what was known at the end of the last of them. `into` is the
 /// lineage that it is for, and `view` takes what does not fit in memory.
@@ -106,7 +114,8 @@ struct Replay<'a> {
     records: u64,
     /// Whether no part of the checkpoint was missing.
     whole: bool,
-    put_time_ms: i64,
+    /// Of the last record that counts: of a checkpoint, its last part.
+    last_put_ms: Option<i64>,
 }
 
 impl<'a> Replay<'a> {
@@ -117,12 +126,12 @@ impl<'a> Replay<'a> {
             unreadable: Vec::new(),
             records: 0,
             whole: false,
-            put_time_ms: 0,
+            last_put_ms: None,
         }
     }
 
     fn rebuilt(self, exact: bool) -> Rebuilt {
-        let last_put_ms = (self.records > 0).then_some(self.put_time_ms);
+        let last_put_ms = self.last_put_ms;
         Rebuilt {
             remembered: Remembered { last_put_ms, ..self.remembered },
             unreadable: self.unreadable,
@@ -169,8 +178,10 @@ impl<'a> Replay<'a> {
 
     fn record(&mut self, record: &LogRecord) -> Result<Option<CheckpointPart>, RecoverError> {
         self.records += 1;
-        self.put_time_ms = record.put_time_ms;
         let time = record.put_time_ms;
+        if record.kind != kind::CHECKPOINT {
+            self.last_put_ms = Some(time);
+        }
         let wrong = |source| RecoverError::Record {
             lineage: record.lineage,
             offset: record.first_offset,
@@ -204,6 +215,9 @@ impl<'a> Replay<'a> {
             Record::Lost(loss) => facts.lose(&loss, time, &mut before),
             Record::Stop => (),
             Record::Checkpoint(part) => {
+                if part.last {
+                    self.last_put_ms = Some(time);
+                }
                 match part.section {
                     Section::Producers => table.apply_part(&part).map_err(wrong)?,
                     Section::Facts => facts.apply_part(&part).map_err(wrong)?,
@@ -219,7 +233,7 @@ impl<'a> Replay<'a> {
         let Some(identity) = range.identity else { return Ok(()) };
         let table = &mut self.remembered.table;
         let (producer, generation) = (identity.producer, identity.generation);
-        let time = self.put_time_ms;
+        let time = self.last_put_ms.unwrap_or_default();
         match range.kind {
             Some(kind::PUT) => {
                 let count = u32::try_from(range.to - range.from).unwrap_or(u32::MAX);

@@ -120,6 +120,7 @@ impl World {
         self.unreadable.extend(rebuilt.unreadable.iter().cloned());
         assert!(rebuilt.exact || self.flipped, "a checkpoint is missing");
         let exact = rebuilt.exact && rebuilt.unreadable.is_empty();
+        let down_ms = rebuilt.last_put_ms().map_or(0, |last_ms| now_ms - last_ms);
         match rebuilt.exact {
             true => self.model.check(&rebuilt.remembered.table.entries(), now_ms, exact),
             false => self.sums.inexact += 1,
@@ -150,6 +151,7 @@ impl World {
             Err(error) => panic!("the shard does not open: {error}"),
         };
         sealed.iter().for_each(SealedLineage::superseded);
+        self.model.begins(down_ms);
         self.open = Some((next, 0));
         Some(Life { log, shard, sealed, in_flight: Vec::new() })
     }

@@ -27,18 +27,27 @@ pub(super) struct Journaled {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) entries: BTreeMap<ProducerId, Entry>,
-}
-
-pub(super) fn is_forgotten(entry: &Entry, now_ms: i64) -> bool {
-    let kept: Duration = if entry.closed { CLOSED_KEPT } else { IDLE_KEPT };
-    now_ms - entry.active_ms >= kept.as_millis() as i64
+    /// Time in which no process has written anything, but for a day each time: it makes nobody idle.
+    pub(super) unseen_ms: i64,
 }
 
 impl Model {
+    /// A process begins, and the last record there is was put `down_ms` ago.
+    pub(super) fn begins(&mut self, down_ms: i64) {
+        // What is not worth mentioning is not written down.
+        let known_ms = if self.unseen_ms > 120_000 { self.unseen_ms } else { 0 };
+        self.unseen_ms = known_ms + (down_ms - 24 * 3600 * 1000).max(0);
+    }
+
+    fn is_forgotten(&self, entry: &Entry, now_ms: i64) -> bool {
+        let kept: Duration = if entry.closed { CLOSED_KEPT } else { IDLE_KEPT };
+        now_ms - self.unseen_ms - entry.active_ms >= kept.as_millis() as i64
+    }
+
     /// Applies a record of the lineage of `epoch`.
     pub(super) fn apply(&mut self, epoch: u64, record: &Journaled) {
         let known = self.entries.remove(&record.producer);
-        let known = known.filter(|entry| !is_forgotten(entry, record.time_ms));
+        let known = known.filter(|entry| !self.is_forgotten(entry, record.time_ms));
         let mut entry = known.clone().unwrap_or_default();
         entry.active_ms = entry.active_ms.max(record.time_ms);
         entry.closed = false;
@@ -88,7 +97,7 @@ impl Model {
     /// Compares with a rebuilt table, entry by entry.
     pub(super) fn check(&self, rebuilt: &BTreeMap<ProducerId, Entry>, now_ms: i64, exact: bool) {
         for (producer, expected) in &self.entries {
-            if is_forgotten(expected, now_ms) {
+            if self.is_forgotten(expected, now_ms) {
                 continue;
             }
             let found = rebuilt.get(producer);
@@ -102,7 +111,7 @@ impl Model {
         }
         for (producer, found) in rebuilt {
             let known = self.entries.contains_key(producer);
-            assert!(known || is_forgotten(found, now_ms), "nobody knows {producer}");
+            assert!(known || self.is_forgotten(found, now_ms), "nobody knows {producer}");
         }
     }
 }
