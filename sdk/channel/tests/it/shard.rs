@@ -14,7 +14,7 @@ use sdk_wal::{FaultyStorage, Log, LogOptions, Mark, Marks, MemoryView};
 
 use crate::harness::{
     LINEAGE, NOW_MS, by_hand, channels, clock, durable, lineage, log_options, memory, open_log,
-    open_log_at, open_log_by_hand, open_shard, options, producer,
+    open_log_by_hand, open_shard, options, producer,
 };
 
 async fn read_all(reader: &mut dyn ChannelReader, to: u64) -> Vec<String> {
@@ -361,8 +361,8 @@ async fn a_lineage_opens_above_every_mark_and_then_takes_nothing_but_what_drains
 /// A block near its limit whose events need more bytes once the first is gone: see `Block::thin`.
 #[tokio::test]
 async fn a_reader_may_begin_inside_a_put_that_no_longer_fits_in_one_block() {
-    let log = open_log_at(tempfile::tempdir().expect("dir").path(), Arc::new(MemoryView::new()));
-    let shard = open_shard(&log, vec![durable(0, "main", u64::MAX)]).await;
+    let log = open_log(&FaultyStorage::new(1));
+    let shard = open_shard(&log, vec![memory(0, "main", u64::MAX)]).await;
     let mut words = producer(&shard, 1).await;
     let keys: Vec<String> = (0..192).map(|key| format!("k{key}")).collect();
     let headers = |from: usize| keys[from..from + 64].iter().map(|key| (key.as_str(), ""));

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use proto::v1::append_request::Kind;
 use proto::v1::{AppendRequest, Code, Level, PlainEvent, SendRequest};
 use sdk_event::limits::BLOCK_BYTES_MAX;
@@ -227,7 +229,13 @@ async fn a_message_with_fields_that_nobody_knows_gives_all_of_its_bytes_back() {
     let varint = [varint[0], varint[1], varint[2], varint[3] & 0x7f];
     stream.body.send_data(varint.to_vec().into(), false).expect("queued");
     stream.send(length).await;
-    eventually("it has come", || node.metrics.memory_bytes.get() > MIB as i64).await;
+    let refused = || {
+        let (mut text, mut registry) = (String::new(), Registry::default());
+        node.metrics.register(&mut registry);
+        encode(&mut text, &registry).expect("text");
+        text.contains("refused_total{code=\"CODE_INVALID\"} 1")
+    };
+    eventually("it is refused, for it has no kind", refused).await;
     eventually("all memory is given back", || node.metrics.memory_bytes.get() == 0).await;
     assert_eq!(node.metrics.streams.get(), 1, "and the stream is open");
     drop(stream);
