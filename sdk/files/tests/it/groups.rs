@@ -110,7 +110,6 @@ fn what_is_to_be_read_again_is_not_final() {
     run(async {
         let mut group = Group::new(1, &["/first/web/%{app}", "/second/web/%{app}"]);
         let (drain, handle) = group.drain();
-        let disk = group.disk.disk().clone();
         let ledger = group.rig.ledger.clone();
         let running = drain.run(CancellationToken::new());
         let test = async {
@@ -120,11 +119,15 @@ fn what_is_to_be_read_again_is_not_final() {
             group.put_apps(&[0]);
             tokio::time::sleep(Duration::from_millis(1500)).await;
             group.put_apps(&[1]);
-            disk.refuse("/first", FsErrorKind::ReadOnly);
+            // It takes its time to fail, so that what is said in between is seen.
+            group.disk.set_faults(Faults { hang: 1000, ..Faults::NONE });
             let mut watch = handle.watch();
             while ledger.floor() < 22 {
                 watch.changed().await.unwrap();
                 let status = watch.borrow_and_update().clone();
+                if !status.down.is_empty() {
+                    group.disk.set_faults(Faults::NONE);
+                }
                 let before = status.final_before_ms(i64::MAX);
                 let late = before.is_some_and(|before| before > put_ms);
                 assert!(!late || ledger.book().in_files > 20, "{status:#?}");
