@@ -140,6 +140,8 @@ async fn a_hole_is_known_after_a_restart() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     assert!(holes(), "the floor has passed the hole");
+    // They hold the lock of the data directory.
+    drop(figures);
     node.stop().await;
     let node = started(config).await;
     let figures = Arc::clone(node.figures());
