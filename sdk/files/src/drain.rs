@@ -15,6 +15,8 @@
 mod advance;
 mod bucket;
 mod build;
+#[cfg(failpoints)]
+mod early;
 mod failure;
 mod ledger;
 mod look;
@@ -207,7 +209,10 @@ impl Drain {
 
     async fn acquire(&self) -> Result<sdk_config::ledger::Grant, LedgerError> {
         let claims = member::claims(&self.options).await;
-        self.options.ledger.acquire(&claims).await
+        sdk_failpoints::before!(Acquire);
+        let grant = self.options.ledger.acquire(&claims).await;
+        sdk_failpoints::after!(Acquire);
+        grant
     }
 }
 

@@ -73,6 +73,7 @@ impl Names {
 
     /// The staging directory of one token.
     pub fn token_staging(&self, root: &str, sink: u32, token: u64) -> String {
+        let token = if sdk_failpoints::mutant!(ReuseToken) { 1 } else { token };
         format!("{}/{token}", self.lineage_staging(root, sink))
     }
 }

@@ -68,7 +68,9 @@ impl Staged {
         deadlines: Deadlines,
         permit: OwnedSemaphorePermit,
     ) -> Result<Staged, FsError> {
+        sdk_failpoints::before!(Create);
         let writer = within(deadlines.call, "create", &path, fs.create(&path)).await?;
+        sdk_failpoints::after!(Create);
         Ok(Staged {
             path,
             writer,
@@ -107,8 +109,10 @@ impl Staged {
     async fn store(&mut self, stored: Bytes) -> Result<(), FsError> {
         self.crc = crc32c::crc32c_append(self.crc, &stored);
         self.length += stored.len() as u64;
+        sdk_failpoints::before!(Write);
         let write = self.writer.write(stored);
         within(self.deadlines.call, "write", &self.path, write).await?;
+        sdk_failpoints::after!(Write);
         if self.sync_progress_bytes.is_some_and(|bytes| self.length - self.synced >= bytes) {
             self.synced = self.length;
             let sync = self.writer.sync_progress();
@@ -124,7 +128,11 @@ impl Staged {
             self.store(end).await?;
         }
         let Staged { path, writer, deadlines, length, crc, _permit, .. } = self;
-        within(deadlines.close, "close", &path, writer.close()).await?;
+        sdk_failpoints::before!(Close);
+        if !sdk_failpoints::mutant!(RenameBeforeClose) {
+            within(deadlines.close, "close", &path, writer.close()).await?;
+        }
+        sdk_failpoints::after!(Close);
         Ok(Closed { path, length, crc })
     }
 }

@@ -14,6 +14,7 @@ use crate::recovery::last_flush;
 use crate::segment::FIRST_FLUSH_AT;
 use crate::walk::{Flush, Found, SegmentFile, Walk};
 use sdk_event::Lineage;
+use sdk_failpoints::mutant;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -150,7 +151,7 @@ fn is_needed(core: &Core, entry: &DirectoryEntry, runs: &[Run]) -> bool {
         |run: &&Run| run.copied == entry.copied && run.contains(&entry.lineage, entry.first_offset);
     let index = core.index();
     runs.iter().filter(|run| !run.dead).any(|run| living(&run))
-        && index.needs(&entry.lineage, entry.first_offset..entry.end())
+        && (index.needs(&entry.lineage, entry.first_offset..entry.end()) || mutant!(CopyVoid))
 }
 
 /// Copies on their way.

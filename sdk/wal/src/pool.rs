@@ -73,7 +73,9 @@ impl Pool {
     pub(crate) fn give_back(&self, core: &Core, number: u64) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (from, to) = (FileName::Segment(number), FileName::Spare(number));
+        sdk_failpoints::before!(Trim);
         core.options.storage.rename(&core.path(from), &core.path(to))?;
+        sdk_failpoints::after!(Trim);
         state.spares.push(number);
         Ok(())
     }
@@ -179,7 +181,9 @@ impl PoolState {
         storage.rename(&core.path(name), &core.path(FileName::Segment(number)))?;
         // Even if the sync fails the name may be there: never use the number again.
         self.next_number += 1;
-        storage.sync_dir(&core.options.dir)?;
+        if !sdk_failpoints::mutant!(SkipDirectorySync) {
+            storage.sync_dir(&core.options.dir)?;
+        }
         Ok(SegmentFile { number, life, length, file })
     }
 }

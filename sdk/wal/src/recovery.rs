@@ -205,6 +205,10 @@ impl Recovering<'_> {
                 None => None,
             };
             let mut scan = Scan::read(segment, successor).map_err(io_error())?;
+            #[cfg(failpoints)]
+            if sdk_failpoints::mutant!(CutEarlierFlush) {
+                scan.cut(segment).map_err(io_error())?;
+            }
             if later.is_none() {
                 read.last = scan.take_last().map(|(flush, previous)| {
                     let previous = flush.previous.clone().or(previous);

@@ -17,6 +17,7 @@ use crate::walk::SegmentFile;
 use foldhash::HashMap;
 use image::Image;
 use sdk_event::Lineage;
+use sdk_failpoints::mutant;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -188,9 +189,12 @@ impl Writer {
         let number = self.last_flush + 1;
         let image = Image::new(&tail.segment, tail.at, number, self.previous.take(), &records);
         let written = image.bytes;
+        sdk_failpoints::before!(Flush);
         let result = image.write(&*tail.segment.file).and_then(|()| {
             let start = (core.options.monotonic)();
-            let synced = tail.segment.file.sync_data();
+            let sync = || tail.segment.file.sync_data();
+            let synced = if mutant!(AckBeforeFsync) { Ok(()) } else { sync() };
+            let synced = if mutant!(RetryFsync) { synced.or_else(|_| sync()) } else { synced };
             let took = (core.options.monotonic)().saturating_sub(start);
             core.metrics.fsync_seconds.observe(took.as_secs_f64());
             synced
@@ -200,6 +204,7 @@ impl Writer {
             records.into_iter().for_each(|pending| pending.answer(&core, Err(error.clone())));
             return Err(error);
         }
+        sdk_failpoints::after!(Flush);
         let directory = image.directory;
         core.metrics.flushes.inc();
         core.metrics.written_bytes.inc_by(written);
@@ -211,6 +216,10 @@ impl Writer {
         let count = records.len();
         records.into_iter().for_each(|pending| pending.answer(&core, Ok(position)));
         self.previous = Some(directory);
+        if mutant!(AckBeforeFsync) {
+            let synced = tail.segment.file.sync_data();
+            synced.map_err(|error| core.die("cannot sync a flush", &error))?;
+        }
         Ok(count)
     }
 }
@@ -223,7 +232,9 @@ fn check(
 ) -> Result<(), AppendError> {
     let entry = &pending.entry;
     let state = index.lineages.get(&entry.lineage);
-    if let Some(end) = state.and_then(|state| state.needs.cut).filter(|&cut| entry.end() > cut) {
+    if let Some(end) = state.and_then(|state| state.needs.cut).filter(|&cut| entry.end() > cut)
+        && !(pending.copied && mutant!(CopyVoid))
+    {
         return Err(AppendError::Cut { end });
     }
     if pending.copied {

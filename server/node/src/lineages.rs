@@ -212,7 +212,9 @@ impl Lineages {
         }
         for batch in seals.chunks(SEALS_PER_BATCH_MAX) {
             let seal = Seal { node, incarnation, shards: batch.to_vec() };
+            sdk_failpoints::before!(Seal);
             let reply = self.options.cluster.propose(seal).await.map_err(LineageError::Cluster)?;
+            sdk_failpoints::after!(Seal);
             let Reply::Sealed(sealed) = reply else {
                 return Err(LineageError::Cluster(ClusterError::unexpected(&reply)));
             };
@@ -454,11 +456,13 @@ impl Lineages {
             inline_reads: is_inline(),
             ..ShardOptions::new(lineage, version.level(), log, clock)
         };
+        sdk_failpoints::before!(Open);
         let shard = Shard::open(options, remembered).await.map_err(|error| LineageError::Log {
             lineage,
             doing: "opened",
             error: Box::new(error),
         })?;
+        sdk_failpoints::after!(Open);
         // Only now: what is listed is passed by drains, and the shard knows of it for good.
         for range in &unreadable {
             self.list_lost(range).await;

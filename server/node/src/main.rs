@@ -22,6 +22,11 @@ fn main() -> ExitCode {
     };
     let quiet_demo = matches!(arguments.command, Some(Command::Demo(_)));
     log_to_stderr(&arguments.logging, quiet_demo);
+    #[cfg(failpoints)]
+    if let Err(mistake) = sdk_failpoints::check() {
+        complain(&anyhow::Error::msg(mistake));
+        return ExitCode::from(code::USAGE);
+    }
     ExitCode::from(match arguments.command {
         Some(Command::Config) => {
             say(sdk_config::annotated_defaults());

@@ -10,6 +10,9 @@ use server_cluster::NodeId;
 
 use crate::transport::{NoPeers, Transport};
 
+/// In the build with fail points the step `snapshot` must not be too rare to be reached.
+const SNAPSHOT_ENTRIES: u64 = if cfg!(failpoints) { 100 } else { 10_000 };
+
 /// What a Raft node is started with. [`RaftOptions::new`] is a cluster of one on this machine.
 #[derive(Clone)]
 pub struct RaftOptions {
@@ -68,7 +71,7 @@ impl RaftOptions {
             tick: Duration::from_millis(100),
             election_ticks: 20,
             heartbeat_ticks: 2,
-            snapshot_entries: 10_000,
+            snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: 32 << 20,
             propose_timeout: Duration::from_secs(10),
             threads: true,

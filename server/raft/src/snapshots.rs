@@ -76,6 +76,7 @@ impl Snapshots {
 
     /// Writes a snapshot; durable when it returns. Then all but the newest two are removed.
     pub(crate) fn write(&self, file: &SnapshotFile) -> io::Result<()> {
+        sdk_failpoints::before!(Snapshot);
         let aside = self.dir.join(ASIDE);
         match self.storage.remove(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -90,6 +91,7 @@ impl Snapshots {
         drop(written);
         self.storage.rename(&aside, &self.dir.join(name(file.place.index)))?;
         self.storage.sync_dir(&self.dir)?;
+        sdk_failpoints::after!(Snapshot);
         for (_, old) in self.names()?.into_iter().skip(KEPT) {
             if let Err(error) = self.storage.remove(&self.dir.join(&old)) {
                 warn!(%error, old, "old snapshot cannot be removed");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// Lower layers first. A crate may depend only on crates of a lower layer.
 const LAYERS: &[&[&str]] = &[
-    &["proto", "sdk-event", "sdk-seeds"],
+    &["proto", "sdk-event", "sdk-failpoints", "sdk-seeds"],
     &["sdk-config"],
     &["sdk-flow", "sdk-wal"],
     &["sdk-tls"],

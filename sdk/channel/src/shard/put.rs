@@ -49,6 +49,7 @@ impl Shard {
     pub async fn put(&self, mut put: Put) -> Result<Receipt, PutError> {
         let position = check(&put)?;
         let count = put.count.max(1);
+        sdk_failpoints::before!(Put);
         // What grows with the block's bytes happens before the lock.
         let mut blocks = Some(encode_blocks(&self.durable_parts(&put)));
         // Someone waits for an original that then fails: it must look again.
@@ -58,6 +59,7 @@ impl Shard {
                 Admitted::Written(written) => {
                     let first_offset = written.first;
                     self.settle(written).await?;
+                    sdk_failpoints::after!(Put);
                     return Ok(Receipt {
                         lineage: self.lineage,
                         first_offset,

@@ -176,6 +176,10 @@ impl Shard {
         state.next = end;
         state.checkpoints.grow(record);
         self.recent.push(recent);
+        if sdk_failpoints::mutant!(PassWatermark) {
+            self.watermark.stored(end);
+            self.watermark.touch();
+        }
         Ok(Written { ticket, first, end, appended })
     }
 

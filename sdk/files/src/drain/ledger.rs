@@ -52,6 +52,8 @@ impl Session {
             Call::Commit(files) if shared.options.archive.is_some() => self.archived(files),
             _ => Vec::new(),
         };
+        #[cfg(failpoints)]
+        let early = super::early::Early::of(self, &call);
         self.jobs.push(Box::pin(async move {
             let options = &shared.options;
             if let Some(archive) = &options.archive
@@ -81,13 +83,26 @@ impl Session {
                 }
                 Call::Commit(files) => {
                     let files = files.iter().map(|(_, _, file)| file.clone());
-                    ledger.commit(token, files.collect()).await
+                    sdk_failpoints::before!(Commit);
+                    let answer = ledger.commit(token, files.collect()).await;
+                    sdk_failpoints::after!(Commit);
+                    answer
                 }
                 Call::Announce(intents) => {
                     let intents = intents.iter().map(|(_, _, intent)| intent.clone());
-                    ledger.intend(token, intents.collect()).await
+                    #[cfg(failpoints)]
+                    early.rename(&shared).await;
+                    sdk_failpoints::before!(Intent);
+                    let answer = ledger.intend(token, intents.collect()).await;
+                    sdk_failpoints::after!(Intent);
+                    answer
                 }
-                Call::Raise(raise) => whole(ledger.raise_floor(token, raise.clone()).await),
+                Call::Raise(raise) => {
+                    sdk_failpoints::before!(Floor);
+                    let answer = whole(ledger.raise_floor(token, raise.clone()).await);
+                    sdk_failpoints::after!(Floor);
+                    answer
+                }
             };
             Done::Ledger(Answered { call, answer })
         }));
@@ -282,6 +297,7 @@ impl Session {
         let segments = self.table.iter().flat_map(|(_, bucket)| bucket.segments());
         let pending = segments.filter(|segment| !segment.pinned).map(|segment| segment.first);
         let limit = pending.min().unwrap_or(self.cursor).min(self.cursor);
+        let limit = if sdk_failpoints::mutant!(FloorPastOpen) { self.cursor } else { limit };
         self.stretches.reach(self.floor, limit)
     }
 

@@ -242,7 +242,9 @@ async fn try_raise(
     }
     if !progress.opened {
         let staging = shared.staging(member);
+        sdk_failpoints::before!(Mkdir);
         within(deadlines.call, "make directory", &staging, fs.mkdirs(&staging)).await?;
+        sdk_failpoints::after!(Mkdir);
         progress.opened = true;
     }
     let seen = marker::read(fs, root, deadlines).await?;
@@ -281,7 +283,11 @@ async fn sweep(
     for sink in sinks {
         let Ok(number) = sink.name.parse() else { continue };
         let staging = names.token_staging(root, number, token);
-        within(deadlines.close, "fence", &staging, fs.fence(&staging)).await?;
+        sdk_failpoints::before!(Fence);
+        if !sdk_failpoints::mutant!(SkipFence) {
+            within(deadlines.close, "fence", &staging, fs.fence(&staging)).await?;
+        }
+        sdk_failpoints::after!(Fence);
     }
     let trials = format!("{TRIAL}-{token}-");
     let entries = within(deadlines.call, "list", root, fs.list(root)).await?;

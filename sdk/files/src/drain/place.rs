@@ -63,7 +63,7 @@ pub(crate) async fn place(shared: &Arc<Shared>, work: &Place) -> Vec<Placed> {
     let renamed = work.files.iter().zip(&results);
     let renamed = renamed.filter(|(_, result)| matches!(result, Placed::Final { .. }));
     let paths: Vec<String> = renamed.map(|(file, _)| path(work, file)).collect();
-    if paths.is_empty() {
+    if paths.is_empty() || sdk_failpoints::mutant!(CommitBeforeDurable) {
         return results;
     }
     let durable = sink.fs().make_durable(&paths, sink.layout().root());
@@ -111,8 +111,11 @@ async fn one(
     if let Directory::Wait(wait) = directory {
         return Ok(Placed::Wait(*wait));
     }
+    sdk_failpoints::before!(Rename);
     let rename = sink.fs().rename(&source.path, &target);
-    let Err(error) = within(deadlines.call, "rename a file to", &target, rename).await else {
+    let renamed = within(deadlines.call, "rename a file to", &target, rename).await;
+    sdk_failpoints::after!(Rename);
+    let Err(error) = renamed else {
         return Ok(Placed::Final { length: source.length, crc: source.crc });
     };
     sink.metrics().failures.inc();
@@ -191,7 +194,9 @@ async fn make_directory(shared: &Arc<Shared>, work: &Place) -> Result<Directory,
             if let Err(wait) = sink.take_new_directory(shared.now()) {
                 return Ok(Directory::Wait(wait));
             }
+            sdk_failpoints::before!(Mkdir);
             within(limit, "make directory", path, sink.fs().mkdirs(path)).await?;
+            sdk_failpoints::after!(Mkdir);
         }
     }
     sink.learn_directory(path);

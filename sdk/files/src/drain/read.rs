@@ -2,6 +2,7 @@
 
 use sdk_config::ledger::{BucketKey, Drops};
 use sdk_event::EventRef;
+use sdk_failpoints::mutant;
 use sdk_flow::{Batch, ReadError, Stored};
 use tracing::warn;
 
@@ -115,7 +116,10 @@ impl Session {
             if reason.is_none() && self.members[active].placer.late() {
                 late += 1;
             }
-            if offset < self.covered_to && self.is_taken(active, number, offset, &event) {
+            if offset < self.covered_to
+                && !mutant!(ForgetRecorded)
+                && self.is_taken(active, number, offset, &event)
+            {
                 skipped += 1;
                 continue;
             }

@@ -99,7 +99,9 @@ impl FileSystem for LocalDisk {
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         let from = from.to_owned();
         self.offload("rename a file to", to, move |to| {
-            Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+            let overwrite = sdk_failpoints::mutant!(OverwriteOnRename);
+            let how = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+            Ok(rustix::fs::renameat_with(CWD, from, CWD, to, how)?)
         })
         .await
     }
@@ -140,6 +142,11 @@ impl FileSystem for LocalDisk {
 /// The new file, and whether it is written past the page cache.
 fn create(path: &str) -> std::io::Result<(File, bool)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    if sdk_failpoints::mutant!(CreateParent)
+        && let Some(parent) = Path::new(path).parent()
+    {
+        std::fs::create_dir_all(parent)?;
+    }
     let file = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(FILE_MODE))?;
     // The umask has cut what `openat` was asked for.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(FILE_MODE))?;

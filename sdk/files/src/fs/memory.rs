@@ -226,7 +226,8 @@ impl FileSystem for MemoryDisk {
         match outcome {
             Ok(number) => {
                 let disk = self.clone();
-                Ok(Box::new(MemoryWriter { disk, path: path.to_owned(), number }))
+                let written = Vec::new();
+                Ok(Box::new(MemoryWriter { disk, path: path.to_owned(), number, written }))
             }
             Err(kind) => Err(FsError::new(kind, "create", path)),
         }
@@ -323,16 +324,17 @@ struct MemoryWriter {
     disk: MemoryDisk,
     path: String,
     number: u64,
+    /// Nobody else sees what a writer was given before it is closed; on HDFS and past the page cache
+    /// that is so, too.
+    written: Vec<u8>,
 }
 
 #[async_trait]
 impl FileWriter for MemoryWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        let mut state = self.disk.lock();
-        let writable = state.check_writable(&self.path);
+        let writable = self.disk.lock().check_writable(&self.path);
         writable.map_err(|kind| FsError::new(kind, "write", self.path.as_str()))?;
-        let file = state.files.get_mut(&self.number).expect("files are kept");
-        file.bytes.extend_from_slice(&bytes);
+        self.written.extend_from_slice(&bytes);
         Ok(())
     }
 
@@ -343,6 +345,7 @@ impl FileWriter for MemoryWriter {
     async fn close(self: Box<Self>) -> Result<(), FsError> {
         let mut state = self.disk.lock();
         let file = state.files.get_mut(&self.number).expect("files are kept");
+        file.bytes.extend_from_slice(&self.written);
         file.durable_bytes = file.bytes.len();
         Ok(())
     }

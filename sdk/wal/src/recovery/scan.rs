@@ -53,6 +53,20 @@ impl Scan {
         Ok(())
     }
 
+    /// The bug that takes any bad record for the end of the log.
+    #[cfg(failpoints)]
+    pub(super) fn cut(&mut self, segment: &SegmentFile) -> io::Result<()> {
+        for at in 0..self.flushes.len() {
+            let directory = &mut self.flushes[at].directory;
+            if let Some(first) = bad_records(segment, directory)?.first() {
+                directory.entries.truncate(*first);
+                self.flushes.truncate(at + 1);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn contents(&self) -> Contents {
         let mut contents = Contents::new();
         for flush in self.flushes.iter().filter(|flush| flush.found != Found::Lost) {

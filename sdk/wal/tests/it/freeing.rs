@@ -145,6 +145,34 @@ fn one_stuck_lineage_does_not_pin_the_disk() {
 }
 
 #[test]
+fn what_is_void_is_not_copied_forward() {
+    let storage = FaultyStorage::new(1);
+    let (log, _) =
+        Log::open(LogOptions { quota_bytes: Some(16 * SEGMENT), ..options(&storage, 1) }).unwrap();
+    for offset in 0..4 {
+        put(&log, entry(2, offset, 1, 700)).unwrap();
+    }
+    log.cut(lineage(2), 2);
+    let (mut stuck, mut flowing) = (0, 0);
+    for _ in 0..60 {
+        put(&log, entry(3, stuck, 1, 700)).unwrap();
+        stuck += 1;
+        for _ in 0..9 {
+            put(&log, entry(1, flowing, 1, 6000)).unwrap();
+            flowing += 1;
+        }
+        log.raise_floor(lineage(1), flowing);
+        log.drive();
+    }
+    drop(log);
+    storage.power_cut();
+    // Nobody has cut it yet in this life.
+    let (log, _) = open(&storage, 2);
+    assert_eq!(log.end(lineage(2)), 2, "the rest went with its segment");
+    assert_eq!(offsets(&log, 2, 0), [0, 1]);
+}
+
+#[test]
 fn marks_refuse_by_purpose_and_room_comes_back() {
     let storage = FaultyStorage::new(1);
     let (log, _) =
