@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod failpoints;
 mod flume;
 mod hdfs;
 mod jars;
@@ -31,6 +32,8 @@ enum Recipe {
     Lint(lint::Options),
     /// Prints the tables of the benchmarks, each with its raw loop beside it in the same run
     Bench(bench::Options),
+    /// Makes the build in which a process can be killed at a named step, or have a deliberate bug
+    Failpoints(failpoints::Options),
     /// A real HDFS on this machine, from Maven Central
     Hdfs(hdfs::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Recipe::Test(options) => test::run(&options),
         Recipe::Lint(options) => lint::run(&options),
         Recipe::Bench(options) => bench::run(&options),
+        Recipe::Failpoints(options) => failpoints::run(&options),
         Recipe::Hdfs(options) => hdfs::run(&options),
     };
     match outcome {

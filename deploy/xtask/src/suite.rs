@@ -14,6 +14,8 @@ pub(crate) struct Suite {
     pub(crate) full: &'static [(&'static str, &'static str)],
     /// Only run when named: it takes longer than a normal run may.
     pub(crate) named: bool,
+    /// It needs the build with fail points too.
+    pub(crate) failpoints: bool,
 }
 
 /// Which tests a suite has.
@@ -35,9 +37,22 @@ pub(crate) const SUITES: &[Suite] = &[
         tests: Tests::AllBut(&["deploy-acceptance", "server-sim"]),
         full: &[("COLLECTOR_FULL", "1"), ("COLLECTOR_MUTATIONS", "10000000")],
         named: false,
+        failpoints: false,
     },
-    Suite { name: "sim", tests: Tests::Of("server-sim", &[]), full: LONG, named: false },
-    Suite { name: "docs", tests: Tests::Documentation, full: &[], named: false },
+    Suite {
+        name: "sim",
+        tests: Tests::Of("server-sim", &[]),
+        full: LONG,
+        named: false,
+        failpoints: false,
+    },
+    Suite {
+        name: "docs",
+        tests: Tests::Documentation,
+        full: &[],
+        named: false,
+        failpoints: false,
+    },
     Suite {
         name: "acceptance",
         tests: Tests::Of(
@@ -49,16 +64,30 @@ pub(crate) const SUITES: &[Suite] = &[
                 "--skip=hdfs::kill::",
                 "--skip=hdfs::send::",
                 "--skip=hdfs::zombies::",
+                "--skip=mutants::",
+                "--skip=named_steps::",
             ],
         ),
         full: LONG,
         named: false,
+        failpoints: false,
+    },
+    Suite {
+        name: "failpoints",
+        tests: Tests::Of(
+            "deploy-acceptance",
+            &["--test-threads=1", "--nocapture", "mutants::", "named_steps::", "--skip=hdfs::"],
+        ),
+        full: LONG,
+        named: false,
+        failpoints: true,
     },
     Suite {
         name: "hdfs",
         tests: Tests::Of("deploy-acceptance", &["--test-threads=1", "hdfs::"]),
         full: LONG,
         named: true,
+        failpoints: true,
     },
 ];
 

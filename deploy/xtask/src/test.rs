@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite that is not to be named, on a machine that has only Rust and a C compiler.
 
 use crate::command::say;
+use crate::failpoints;
 use crate::programs::{self, Program};
 use crate::suite::{SUITES, Suite, target};
 use crate::tool;
@@ -58,7 +59,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if let Some(programs) = programs {
         for suite in suites {
             let begun = Instant::now();
-            let passed = one(suite, &programs, options, &skips)?;
+            let ready = !suite.failpoints || failpoints::build(true)?;
+            let passed = ready && one(suite, &programs, options, &skips)?;
             ran.push(Ran { name: suite.name, minutes: minutes(begun), passed });
         }
     }
@@ -76,8 +78,13 @@ fn chosen(options: &Options) -> Result<Vec<&'static Suite>> {
         return Ok(suites);
     }
     let suites = options.only.as_deref().map(by_name).unwrap_or_default();
-    let normal = || SUITES.iter().filter(|suite| !suite.named || options.full.is_some()).collect();
-    Ok(if suites.is_empty() { normal() } else { suites })
+    let normal = |suite: &&Suite| !suite.named || options.full.is_some();
+    // The build with fail points is not made for the sake of one test of another suite.
+    let wanted = |suite: &&Suite| !suite.failpoints || options.only.is_none();
+    Ok(match suites.is_empty() {
+        true => SUITES.iter().filter(normal).filter(wanted).collect(),
+        false => suites,
+    })
 }
 
 fn one(suite: &Suite, programs: &[Program], options: &Options, skips: &Path) -> Result<bool> {
