@@ -22,6 +22,8 @@ pub struct NodeOptions {
     pub environment: Vec<(String, String)>,
     /// Where its data go, instead of a folder of its own.
     pub data_dir: Option<PathBuf>,
+    /// Another build of `collector-server`.
+    pub program: Option<PathBuf>,
 }
 
 /// A node and its folder. Ports are chosen once, so that clients find it again after a restart.
@@ -93,9 +95,16 @@ impl Node {
 
     /// Starts the process without waiting for it.
     pub fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    /// The same, with something in its environment for this once.
+    pub fn spawn_with(&mut self, more: &[(&str, &str)]) {
         let [ingest, peer, admin] = self.ports;
-        let mut command = Command::new(program("collector-server"));
+        let other = self.options.program.clone();
+        let mut command = Command::new(other.unwrap_or_else(|| program("collector-server")));
         command
+            .envs(more.iter().copied())
             .env("COLLECTOR_DATA_DIR", self.data_dir())
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .arg("--data-dir")

@@ -24,6 +24,20 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Something of the build with fail points: `collector-server`, or the tests of a crate (`tests/sdk-wal`).
+///
+/// # Panics
+///
+/// If it has not been built.
+pub fn failpoints(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the path of this test");
+    let folder = own.ancestors().nth(3).expect("a build directory").join("failpoints");
+    let folder = if name.contains('/') { folder } else { folder.join("release") };
+    let path = folder.join(name);
+    assert!(path.is_file(), "{} is missing: cargo xtask failpoints", path.display());
+    path
+}
+
 /// A program that ran to its end.
 #[derive(Debug)]
 pub struct Finished {

@@ -5,6 +5,7 @@ mod failover;
 mod faults;
 mod kerberos;
 mod kill;
+mod named_steps;
 mod send;
 mod zombies;
 
@@ -14,8 +15,16 @@ use std::process::Command;
 
 /// A node whose files go below `hdfs://…/NAME` and roll every second.
 fn node(hdfs: &Hdfs, name: &str, more: &[(&str, &str)]) -> Node {
+    let config = config(hdfs, name);
+    let mut environment = hdfs.environment();
+    environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Node::new(NodeOptions { config: Some(config), environment, ..NodeOptions::default() })
+}
+
+/// The flow of such a node.
+fn config(hdfs: &Hdfs, name: &str) -> String {
     let url = hdfs.url();
-    let config = format!(
+    format!(
         r#"
 [flow.default.sources.ingest]
 type = "collector"
@@ -28,10 +37,7 @@ channel = "main"
 path = "{url}/{name}/files/%Y-%m-%d/%H%M"
 roll_interval = "1s"
 "#
-    );
-    let mut environment = hdfs.environment();
-    environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Node::new(NodeOptions { config: Some(config), environment, ..NodeOptions::default() })
+    )
 }
 
 /// Load that goes on for so long, with a ledger of what was acknowledged.

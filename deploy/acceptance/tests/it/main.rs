@@ -11,6 +11,8 @@ mod hdfs;
 mod hostile;
 mod kill;
 mod limits;
+mod mutants;
+mod named_steps;
 mod operator;
 mod page;
 mod reflection;

@@ -1,0 +1,35 @@
+//! The node dies at each of its named steps, before and after it, while it writes to HDFS.
+
+use super::verify;
+use crate::named_steps::{kill_everywhere, node, only_finals, only_living_tokens};
+use deploy_acceptance::{Hdfs, NodeOptions, full, rounds};
+
+#[test]
+fn a_kill_at_no_step_loses_or_doubles_an_event_on_hdfs() {
+    let Some(hdfs) = Hdfs::shared() else { return };
+    let name = "named-steps";
+    let config = super::config(hdfs, name);
+    let environment = hdfs.environment();
+    let mut node =
+        node(NodeOptions { config: Some(config), environment, ..NodeOptions::default() });
+    let ledger = node.folder().join("ledger");
+    let rounds = if full() { rounds(1, 16) } else { 1 };
+    kill_everywhere(&mut node, &ledger, rounds, "5000");
+    verify(hdfs, &node, &ledger, name);
+    let listed = hdfs.fs(&["-ls", "-R", &format!("/{name}/files")]);
+    // permissions, replication, owner, group, size, day, time, path
+    let of =
+        |line: &'_ str| Some((line.starts_with('d'), line.split_whitespace().nth(7)?.to_owned()));
+    let paths: Vec<(bool, String)> = listed.lines().filter_map(of).collect();
+    let finals = paths.iter().filter(|(folder, path)| !folder && !path.contains("/."));
+    only_finals(finals.filter_map(|(_, path)| path.rsplit('/').next()));
+    let staging = format!("/{name}/files/.staging/");
+    // cluster / flow / sink / lineage / token
+    let tokens = paths.iter().filter_map(|(_, path)| {
+        let inside = path.strip_prefix(&staging)?;
+        let (at, _) = inside.match_indices('/').nth(2)?;
+        let below = &inside[at + 1..];
+        (below.matches('/').count() == 1).then_some(below)
+    });
+    only_living_tokens(tokens);
+}
