@@ -12,13 +12,17 @@ pub(crate) type Id = (u8, u64);
 pub(crate) struct Finals {
     /// Every final that was ever seen and is still there.
     known: BTreeMap<String, Vec<u8>>,
+    /// What a job has read and taken away.
+    taken: BTreeMap<String, Vec<u8>>,
 }
 
 impl Finals {
     /// Reads everything. No final may have changed or gone, no event may be there twice or out of order.
     pub(crate) fn read(&mut self, disk: &MemoryDisk) -> Result<BTreeMap<Id, String>, String> {
-        let mut files = disk.files();
-        files.retain(|path, _| !path.split('/').any(|component| component.starts_with('.')));
+        let mut files = there(disk);
+        if let Some(path) = files.keys().find(|path| self.taken.contains_key(*path)) {
+            return Err(format!("{path} was taken away, and is there again"));
+        }
         for (path, bytes) in &self.known {
             if files.get(path) != Some(bytes) {
                 return Err(format!("{path} has changed or is gone"));
@@ -26,6 +30,8 @@ impl Finals {
         }
         let mut seen = BTreeMap::new();
         let mut last: BTreeMap<(&str, u8), u64> = BTreeMap::new();
+        self.known.clone_from(&files);
+        files.append(&mut self.taken.clone());
         for (path, bytes) in &files {
             let (directory, name) = path.rsplit_once('/').unwrap_or_default();
             let name = FinalName::parse(name).ok_or(format!("{path} is no final of ours"))?;
@@ -44,14 +50,31 @@ impl Finals {
                 }
             }
         }
-        self.known = files;
         Ok(seen)
+    }
+
+    /// A job takes finals away: those of which it is known that every event in them is committed.
+    pub(crate) fn take(&mut self, disk: &MemoryDisk, is_committed: impl Fn(&[Id]) -> bool) {
+        for (path, bytes) in there(disk) {
+            if ids(&bytes).is_some_and(|ids| is_committed(&ids)) {
+                disk.uproot(&path);
+                self.known.remove(&path);
+                self.taken.insert(path, bytes);
+            }
+        }
     }
 
     /// The power was cut where the finals are: what was not committed may be gone.
     pub(crate) fn forget(&mut self) {
         self.known.clear();
     }
+}
+
+/// What a job would read.
+fn there(disk: &MemoryDisk) -> BTreeMap<String, Vec<u8>> {
+    let mut files = disk.files();
+    files.retain(|path, _| !path.split('/').any(|component| component.starts_with('.')));
+    files
 }
 
 /// The events of a file; dead letters are JSON lines.

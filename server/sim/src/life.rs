@@ -258,7 +258,7 @@ impl World {
     }
 
     /// Waits until everything is final, and the books say the same.
-    async fn drain(&self, works: &Works) -> Result<(), String> {
+    async fn drain(&mut self, works: &Works) -> Result<(), String> {
         let drained = async {
             loop {
                 sleep(Duration::from_secs(1)).await;
@@ -279,6 +279,10 @@ impl World {
             let (books, drains) = (works.audit(), works.drains());
             Err(format!("not drained within {DRAINED_WITHIN:?}: {books:#?} {drains:#?}"))
         });
+        if result.is_ok() {
+            self.check()?;
+            self.take_all();
+        }
         self.disk.settle().await;
         result
     }

@@ -84,6 +84,7 @@ impl World {
         for _ in 0..1 + self.draw.below(LIVES_MAX) {
             self.life(false)?;
             self.check()?;
+            self.take();
         }
         self.producers.iter().for_each(|producer| producer.state().ends = true);
         self.life(true)?;
@@ -107,7 +108,7 @@ impl World {
     }
 
     /// What holds at any time.
-    fn check(&mut self) -> Result<BTreeMap<Id, String>, String> {
+    pub(crate) fn check(&mut self) -> Result<BTreeMap<Id, String>, String> {
         let seen = self.finals.read(self.disk.disk())?;
         for producer in &self.producers {
             let state = producer.state();
@@ -124,6 +125,21 @@ impl World {
             }
         }
         Ok(seen)
+    }
+
+    /// A job takes some of what is committed away: a call that comes late must not bring it back.
+    fn take(&mut self) {
+        let World { finals, draw, disk, producers, .. } = self;
+        let is_committed = |id: &Id| {
+            let of = producers.iter().find(|producer| producer.number() == id.0);
+            of.is_some_and(|producer| producer.state().committed.contains(&id.1))
+        };
+        finals.take(disk.disk(), |ids| ids.iter().all(is_committed) && draw.below(2) == 0);
+    }
+
+    /// Everything is committed by now, and a job takes it all.
+    pub(crate) fn take_all(&mut self) {
+        self.finals.take(self.disk.disk(), |_| true);
     }
 
     /// The power goes, where the node is and perhaps where its finals are.
