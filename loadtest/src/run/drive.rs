@@ -37,6 +37,7 @@ impl Drive {
         let mut in_flight = FuturesUnordered::new();
         // When to give up each block, by its first sequence.
         let mut deadlines: BTreeMap<u64, Instant> = BTreeMap::new();
+        let mut stopped = false;
         loop {
             let now = Instant::now();
             let due = self.schedule.due(now);
@@ -47,7 +48,11 @@ impl Drive {
             let give_up_at = deadlines.values().next().copied();
             tokio::select! {
                 biased;
-                () = interrupted.cancelled(), if due.is_some() => self.schedule.stop(now),
+                // Once: what was due before and is late stays due.
+                () = interrupted.cancelled(), if !stopped => {
+                    stopped = true;
+                    self.schedule.stop(now);
+                }
                 Some(answered) = in_flight.next() => {
                     let Answered { first, due, answer } = answered;
                     deadlines.remove(&first);

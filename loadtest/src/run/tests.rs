@@ -1,6 +1,9 @@
 //! A run against servers in this process, by its report and its ledger.
 
-use super::{Outcome, measure};
+use super::{
+    BlockStream, CancellationToken, Drive, Duration, Generator, Instant, Outcome, Schedule, Tally,
+    Tasks, measure, options, random_id,
+};
 use crate::arguments::{RateArgument, RunArguments};
 use crate::ledger::{Bitmap, acknowledged};
 use crate::{Usage, raw};
@@ -114,6 +117,28 @@ async fn broken_connections_leave_nothing_unknown() {
         "{report:?}"
     );
     assert!(acked(&ledger)[0].iter().eq(0..20_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_run_that_is_interrupted_sends_what_was_due_and_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = raw_server(folder.path()).await;
+    let (arguments, id, tasks) = (arguments(), random_id(), Tasks::new());
+    let endpoints = [format!("http://{at}").parse().expect("an endpoint")];
+    let options = options(id, &endpoints, &Client::default(), &arguments);
+    let begun = Instant::now() - Duration::from_millis(500);
+    let drive = Drive {
+        generator: Generator::new(id, &arguments).expect("blocks of this shape"),
+        schedule: Schedule::new(begun, 0, &arguments),
+        stream: BlockStream::open(options, &tasks),
+        in_flight_max: 8,
+        timeout: Duration::from_secs(30),
+        tally: Tally::new(id, begun, None).expect("a tally"),
+    };
+    let interrupted = CancellationToken::new();
+    interrupted.cancel();
+    let tally = drive.run(interrupted).await.expect("a run");
+    assert!((10_000..20_000).contains(&tally.acked), "{}", tally.acked);
 }
 
 /// Answers every block alike, or not at all.
