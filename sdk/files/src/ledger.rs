@@ -5,6 +5,8 @@ mod bucket;
 pub mod conformance;
 mod memory;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use sdk_config::ledger::{
     BucketKey, CommitFile, Drops, Grant, Hole, Intent, Refusal, Root, RootClaim, RootId, Span,
@@ -107,6 +109,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Gives up an open Intent whose file is not there and cannot be built again, or a hole, because
     /// records in its range are lost.
     async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError>;
+
+    /// The epochs of the lineage's shard that are not drained yet. A lower one than the lineage's own
+    /// that is not among them never will have a token again. `None`: that is not known here.
+    async fn epochs(&self) -> Option<BTreeSet<u64>> {
+        None
+    }
 }
 
 /// How far the floor moves, and what became of the events that are in no file.

@@ -65,10 +65,23 @@ impl Names {
         format!("{root}/{STAGING}/{uuid}/{}", self.lineage.flow)
     }
 
+    /// The staging directory of all the flow's lineages of one sink below `root`.
+    pub fn sink_staging(&self, root: &str, sink: u32) -> String {
+        format!("{}/{sink}", self.flow_staging(root))
+    }
+
     /// The staging directory of the lineage's files of one sink below `root`.
     pub fn lineage_staging(&self, root: &str, sink: u32) -> String {
         let Lineage { shard, epoch, .. } = self.lineage;
-        format!("{}/{sink}/{shard}-{epoch}", self.flow_staging(root))
+        format!("{}/{shard}-{epoch}", self.sink_staging(root, sink))
+    }
+
+    /// The epoch of an earlier lineage of the same shard, by the name of its directory in
+    /// [`Names::sink_staging`].
+    pub fn earlier_epoch(&self, directory: &str) -> Option<u64> {
+        let (shard, epoch) = directory.split_once('-')?;
+        let (shard, epoch): (u32, u64) = (shard.parse().ok()?, epoch.parse().ok()?);
+        (shard == self.lineage.shard && epoch < self.lineage.epoch).then_some(epoch)
     }
 
     /// The staging directory of one token.

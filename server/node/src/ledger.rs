@@ -15,6 +15,7 @@ use server_cluster::command::{
     Acquire, AddHole, GiveUp, LedgerAction, OnLedger, RaiseFloor, RecordRoot,
 };
 use server_cluster::{GroupNumber, Reply};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -179,6 +180,14 @@ impl Ledger for RaftLedger {
 
     async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError> {
         self.act_whole(token, LedgerAction::GiveUp(GiveUp { bucket, span })).await
+    }
+
+    async fn epochs(&self) -> Option<BTreeSet<u64>> {
+        let Lineage { flow, shard, .. } = self.lineage;
+        self.cluster.read(|state| {
+            let shard = state.shard(flow, shard)?;
+            Some(shard.lineages.keys().copied().collect())
+        })
     }
 }
 

@@ -246,6 +246,7 @@ async fn try_raise(
         within(deadlines.call, "make directory", &staging, fs.mkdirs(&staging)).await?;
         sdk_failpoints::after!(Mkdir);
         progress.opened = true;
+        clear_litter(shared, member).await;
     }
     let seen = marker::read(fs, root, deadlines).await?;
     let granted = progress.granted.as_ref().map(|root| root.id);
@@ -296,6 +297,26 @@ async fn sweep(
         within(deadlines.call, "delete", &path, fs.delete(&path)).await?;
     }
     Ok(())
+}
+
+/// Deletes what drained lineages of the shard have left in staging: whoever drained one may have
+/// died before it got to that. Nothing depends on it, so what fails is left to the next token.
+async fn clear_litter(shared: &Shared, member: usize) {
+    let Some(living) = shared.options.ledger.epochs().await else { return };
+    let (sink, names) = (shared.sink(member), &shared.options.names);
+    let (fs, deadlines) = (sink.fs(), shared.deadlines());
+    let staging = names.sink_staging(sink.layout().root(), sink.number());
+    let listed = within(deadlines.call, "list", &staging, fs.list(&staging)).await;
+    for entry in listed.unwrap_or_default() {
+        let epoch = names.earlier_epoch(&entry.name);
+        if epoch.is_none_or(|epoch| living.contains(&epoch)) {
+            continue;
+        }
+        let litter = format!("{staging}/{}", entry.name);
+        if within(deadlines.close, "delete", &litter, fs.delete(&litter)).await.is_err() {
+            break;
+        }
+    }
 }
 
 /// Fences the staging directories of earlier tokens at a root that no member has any more.

@@ -1,6 +1,6 @@
 //! A ledger in memory: for memory channels, which die with their process, and for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -35,6 +35,7 @@ struct State {
     buckets: BTreeMap<BucketKey, Bucket>,
     lost: Vec<Span>,
     book: Book,
+    epochs: Option<BTreeSet<u64>>,
 }
 
 impl MemoryRoots {
@@ -63,6 +64,11 @@ impl MemoryLedger {
     /// An empty ledger whose roots are recorded in `roots`.
     pub fn new(roots: MemoryRoots) -> MemoryLedger {
         MemoryLedger { state: Arc::default(), roots }
+    }
+
+    /// Says which epochs of the shard are not drained yet.
+    pub fn set_epochs(&self, epochs: impl IntoIterator<Item = u64>) {
+        self.lock().epochs = Some(epochs.into_iter().collect());
     }
 
     /// The floor.
@@ -382,5 +388,9 @@ impl Ledger for MemoryLedger {
         let events = state.bucket(&bucket, |it| it.give_up(span))?;
         state.book.lost += events;
         Ok(())
+    }
+
+    async fn epochs(&self) -> Option<BTreeSet<u64>> {
+        self.lock().epochs.clone()
     }
 }

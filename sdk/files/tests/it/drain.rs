@@ -10,7 +10,7 @@ use sdk_files::status::DrainStatus;
 use sdk_flow::{Clock, Ended};
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{Rig, SAMPLE_MS, by_directory, finals, run, spec};
+use crate::rig::{NAMES, Rig, SAMPLE_MS, by_directory, finals, run, spec};
 
 fn lines(numbers: std::ops::Range<u64>) -> Vec<Event> {
     numbers.map(|n| Event::new(n.to_string()).with_timestamp_ms(SAMPLE_MS)).collect()
@@ -51,6 +51,27 @@ fn events_come_out_in_order_in_time_rounded_directories() {
         // Nothing is left in staging once the lineage is drained.
         let left: Vec<_> = disk.files().into_keys().filter(|it| it.contains(".staging")).collect();
         assert_eq!(left, [""; 0]);
+    });
+}
+
+#[test]
+fn what_drained_lineages_have_left_in_staging_is_taken_away() {
+    run(async {
+        let rig = Rig::new();
+        let disk = MemoryDisk::new();
+        let staging = NAMES.sink_staging("/data/web", 1);
+        let of = |lineage: &str| format!("{staging}/{lineage}/4/0000000001");
+        // Ours is 2-3. What is of another shard, or later, is not ours to judge.
+        for lineage in ["2-1", "2-2", "1-1", "2-4", "2-old"] {
+            disk.plant(&of(lineage), b"unfinished");
+        }
+        rig.ledger.set_epochs([2, 3]);
+        rig.log.put(SAMPLE_MS, &lines(0..1));
+        rig.drain_all(&spec("/data/web/%H%M"), &disk).await;
+        let files = disk.files();
+        let left: Vec<String> =
+            files.into_keys().filter(|path| path.contains(".staging")).collect();
+        assert_eq!(left, ["1-1", "2-2", "2-4", "2-old"].map(of));
     });
 }
 
