@@ -11,7 +11,7 @@ use server_cluster::NodeId;
 use crate::transport::{NoPeers, Transport};
 
 /// In the build with fail points the step `snapshot` must not be too rare to be reached.
-const SNAPSHOT_ENTRIES: u64 = if cfg!(failpoints) { 100 } else { 10_000 };
+const SNAPSHOT_ENTRIES: u64 = if cfg!(failpoints) { 20 } else { 10_000 };
 
 /// What a Raft node is started with. [`RaftOptions::new`] is a cluster of one on this machine.
 #[derive(Clone)]

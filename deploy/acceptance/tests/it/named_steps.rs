@@ -22,11 +22,13 @@ const REACHED_WITHIN: Duration = Duration::from_secs(60);
 const ABORTED: i32 = 6;
 /// Segments so small that some are freed in each life.
 const LOG: &str = "[node.log]\nquota = \"64MiB\"\nsegment = \"1MiB\"\nfree_min = \"0\"\n";
+/// Each life leaves as many lineages to the next one.
+const SHARDS: &str = "[flow.default]\nshards = 2\n";
 
 /// A node of the build with fail points.
 pub(crate) fn node(options: NodeOptions) -> Node {
     let config = options.config.unwrap_or_default();
-    let config = Some(format!("{LOG}{config}"));
+    let config = Some(format!("{LOG}{SHARDS}{config}"));
     let program = Some(failpoints("collector-server"));
     Node::new(NodeOptions { config, program, ..options })
 }
@@ -82,8 +84,8 @@ fn passings(step: Step) -> u64 {
     match step {
         Step::Seal | Step::Snapshot => 1,
         Step::Trim => 2,
-        Step::Open | Step::Acquire | Step::Fence | Step::Mkdir => 6,
-        _ => 15,
+        Step::Open | Step::Acquire | Step::Fence | Step::Mkdir => 2,
+        _ => 10,
     }
 }
 
@@ -137,7 +139,7 @@ fn a_kill_at_no_step_loses_or_doubles_an_event() {
     let mut node = node(crate::send::quick_roll());
     let ledger = node.folder().join("ledger");
     let rounds = if full() { rounds(1, 16) } else { 1 };
-    kill_everywhere(&mut node, &ledger, rounds, "10000");
+    kill_everywhere(&mut node, &ledger, rounds, "3000");
     let words = ["--output", "json", "verify", "--ledger"].map(std::ffi::OsStr::new);
     let files = node.files();
     let mut words = words.to_vec();

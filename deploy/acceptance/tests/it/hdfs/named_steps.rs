@@ -14,7 +14,7 @@ fn a_kill_at_no_step_loses_or_doubles_an_event_on_hdfs() {
         node(NodeOptions { config: Some(config), environment, ..NodeOptions::default() });
     let ledger = node.folder().join("ledger");
     let rounds = if full() { rounds(1, 16) } else { 1 };
-    kill_everywhere(&mut node, &ledger, rounds, "5000");
+    kill_everywhere(&mut node, &ledger, rounds, "2000");
     verify(hdfs, &node, &ledger, name);
     let listed = hdfs.fs(&["-ls", "-R", &format!("/{name}/files")]);
     // permissions, replication, owner, group, size, day, time, path
