@@ -74,6 +74,7 @@ fn ingest(folder: &Path, seconds: u64) -> Result<()> {
     let rate = (node.rate() + node_again.rate()) / 2.0;
     let part = ((rate * 0.6) as u64).to_string();
     measure("node at 60 % of its rate", Server::node(folder, true)?, seconds, &part)?.show();
+    measure("raw loop at that rate", Server::raw(folder)?, seconds, &part)?.show();
     say(&format!(
         "node : raw   rate {:.2} (at least 0.60)   server CPU {:.2} (at most 1.5, aim 1.2)\n",
         rate * 2.0 / (raw.rate() + raw_again.rate()),

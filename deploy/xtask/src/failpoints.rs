@@ -7,10 +7,11 @@
 //! node, and with the tests that mutants are tried on.
 
 use crate::command::{cargo, say};
+use crate::programs;
 use crate::suite::{root, target};
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 /// Whose tests see mutants: the node in one thread, and the parts that have seeds of their own.
@@ -27,6 +28,7 @@ const OURS: &[&str] = &[
     "sdk-files",
     "sdk-flow",
     "sdk-producer",
+    "sdk-seeds",
     "sdk-sinks",
     "sdk-sources",
     "sdk-tls",
@@ -53,18 +55,22 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 /// Makes the node, and with `tests` those too.
 pub(crate) fn build(tests: bool) -> Result<bool> {
     let begun = Instant::now();
-    // As the tests select their crates, or the node's dependencies would be built again with fewer features.
-    let mut words: Vec<&str> = vec!["build", "--release", "--bin", "collector-server"];
-    words.extend(["-p", "server-node"]);
-    words.extend(TESTED.iter().flat_map(|name| ["-p", name]));
-    let mut built = made(&words)?.is_some();
+    let crates = || TESTED.iter().flat_map(|name| ["-p", name]);
+    let mut node = cargo();
+    // Selected with those of the tests, or some dependencies would be built again with fewer features.
+    node.args(["build", "--release", "--bin", "collector-server", "-p", "server-node"])
+        .args(crates());
+    say("\n$ cargo build --release -p server-node, with fail points");
+    let mut built = programs::built(ours(&mut node))?.is_some();
     if tests && built {
-        let mut words = vec!["test", "--release", "--no-run", "--test", "it"];
-        words.extend(TESTED.iter().flat_map(|name| ["-p", name]));
-        match made(&words)? {
-            Some(messages) => place(&messages)?,
-            None => built = false,
-        }
+        let mut tests = cargo();
+        tests.args(["test", "--release", "--no-run", "--test", "it"]).args(crates());
+        say("\n$ cargo test --release --no-run, with fail points");
+        let programs = programs::built(ours(&mut tests))?;
+        built = programs.is_some();
+        let into = folder().join("tests");
+        std::fs::create_dir_all(&into).context("make a folder for tests")?;
+        programs.iter().flatten().try_for_each(|program| program.copy_into(&into))?;
     }
     say(&format!("{} after {:.0?}", folder().display(), begun.elapsed()));
     Ok(built)
@@ -75,47 +81,15 @@ fn folder() -> PathBuf {
     target().join("failpoints")
 }
 
-/// Runs cargo for this build; what it says of what it made, or nothing if it failed.
-fn made(words: &[&str]) -> Result<Option<String>> {
-    let mut command = cargo();
-    command.current_dir(root()).args(words).arg("--message-format=json-render-diagnostics");
+/// Has cargo make this build.
+fn ours(command: &mut Command) -> &mut Command {
     for name in OURS {
         for light in ["opt-level=1", "debug=false"] {
             command.args(["--config", &format!("profile.release.package.{name}.{light}")]);
         }
     }
-    let wrapper = root().join("deploy/xtask/src/failpoints/rustc.sh");
-    let output = with(&mut command, &wrapper)
-        .stderr(Stdio::inherit())
-        .stdin(Stdio::null())
-        .output()
-        .context("run cargo")?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(output.status.success().then_some(said))
-}
-
-fn with<'a>(command: &'a mut Command, wrapper: &Path) -> &'a mut Command {
     command
-        .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
+        .env("RUSTC_WORKSPACE_WRAPPER", root().join("deploy/xtask/src/failpoints/rustc.sh"))
         .env("CARGO_BUILD_BUILD_DIR", target())
         .env("CARGO_TARGET_DIR", folder())
-}
-
-/// Puts each crate's tests where other tests find them: `failpoints/tests/CRATE`.
-fn place(messages: &str) -> Result<()> {
-    let tests = folder().join("tests");
-    std::fs::create_dir_all(&tests).context("make a folder for tests")?;
-    for message in messages.lines() {
-        let Ok(message) = serde_json::from_str::<serde_json::Value>(message) else { continue };
-        let Some(made) = message["executable"].as_str() else { continue };
-        let manifest = message["manifest_path"].as_str().unwrap_or_default();
-        let folder =
-            Path::new(manifest).parent().and_then(|folder| folder.strip_prefix(root()).ok());
-        let Some(folder) = folder else { continue };
-        let name = folder.to_string_lossy().replace('/', "-");
-        let to = tests.join(&name);
-        drop(std::fs::remove_file(&to));
-        std::fs::copy(made, &to).with_context(|| format!("copy the tests of {name}"))?;
-    }
-    Ok(())
 }

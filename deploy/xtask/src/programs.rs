@@ -49,14 +49,23 @@ pub(crate) fn build() -> Result<Option<Vec<Program>>> {
         return Ok(None);
     }
     let mut command = cargo();
+    command.args(["test", "--release", "--workspace", "--no-run"]).args([
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+    ]);
+    say("\n$ cargo test --release --workspace --no-run");
+    built(&mut command)
+}
+
+/// Builds what a command of cargo says; the tests that came out of it, `None` if it does not compile.
+pub(crate) fn built(command: &mut Command) -> Result<Option<Vec<Program>>> {
     command
         .current_dir(root())
-        .args(["test", "--release", "--workspace", "--no-run"])
-        .args(["--lib", "--bins", "--tests", "--examples"])
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    say("\n$ cargo test --release --workspace --no-run");
     let mut child = command.spawn().context("run cargo")?;
     let messages = child.stdout.take().context("the output of cargo")?;
     let mut programs = Vec::new();
@@ -91,6 +100,16 @@ impl Program {
         let mut command = Command::new(&self.executable);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
+    }
+
+    /// Puts a copy into a folder, under the name of its crate.
+    pub(crate) fn copy_into(&self, folder: &Path) -> Result<()> {
+        let to = folder.join(&self.package);
+        // One that runs cannot be written over, and need not be.
+        drop(std::fs::remove_file(&to));
+        std::fs::copy(&self.executable, &to)
+            .with_context(|| format!("copy the tests of {}", self.package))?;
+        Ok(())
     }
 
     /// Says that it runs now.

@@ -46,13 +46,7 @@ pub(crate) const SUITES: &[Suite] = &[
         named: false,
         failpoints: false,
     },
-    Suite {
-        name: "docs",
-        tests: Tests::Documentation,
-        full: &[],
-        named: false,
-        failpoints: false,
-    },
+    Suite { name: "docs", tests: Tests::Documentation, full: &[], named: false, failpoints: false },
     Suite {
         name: "acceptance",
         tests: Tests::Of(

@@ -2,14 +2,14 @@
 //!
 //! Tests of what a crash leaves want the process to end at a given [`Step`], before or after it; tests of the
 //! tests want a [`Mutant`], a deliberate bug that some test must see. Both are in one build only, that with
-//! `--cfg failpoints`: in any other build [`before!`], [`after!`] and [`mutant!`] expand to nothing and to `false`.
+//! `--cfg failpoints`: in any other build [`before!`] and [`after!`] expand to `()`, and [`mutant!`] to `false`.
 //!
 //! ```text
 //! COLLECTOR_FAIL=rename.after:3=kill     the process is gone right behind its third rename
 //! COLLECTOR_MUTANT=retry-fsync           it has that bug from its start to its end
 //! ```
 //!
-//! Names are those of the two lists here; a program refuses to start with any other ([`check`]).
+//! Names are those of the two lists here; a program refuses to start with any other.
 //! `cargo xtask failpoints` makes the build.
 
 mod names;
@@ -35,7 +35,9 @@ macro_rules! before {
 #[cfg(not(failpoints))]
 #[macro_export]
 macro_rules! before {
-    ($step:ident) => {};
+    ($step:ident) => {
+        ()
+    };
 }
 
 /// The process may end here, after a step was taken.
@@ -51,7 +53,9 @@ macro_rules! after {
 #[cfg(not(failpoints))]
 #[macro_export]
 macro_rules! after {
-    ($step:ident) => {};
+    ($step:ident) => {
+        ()
+    };
 }
 
 /// Whether this process has that bug.

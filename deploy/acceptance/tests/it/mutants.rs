@@ -3,7 +3,7 @@
 //! The tests are those of the build with fail points, each run as a process of its own with the bug switched on
 //! (`COLLECTOR_MUTANT`), and once without any. The table that this prints stands in `server/sim/README.md`.
 
-use deploy_acceptance::{failpoints, full};
+use deploy_acceptance::{failpoints, full, say};
 use sdk_failpoints::Mutant;
 use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -81,7 +81,7 @@ fn run(test: Test, mutant: Option<Mutant>, seeds: u64) -> (Output, Duration) {
 
 /// The seed that a failed test names, if it has seeds.
 fn seed(said: &str) -> Option<u64> {
-    let (_, after) = said.split_once("seed ").or_else(|| said.split_once("COLLECTOR_SEED="))?;
+    let (_, after) = said.split_once("COLLECTOR_SEED=").or_else(|| said.split_once("seed "))?;
     let digits = after.split(|it: char| !it.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
@@ -99,12 +99,12 @@ fn each_is_seen_by_a_test_that_passes_without_it() {
         let seeds = if full() { SEEDS_WITHOUT_FULL } else { SEEDS_WITHOUT };
         let (output, took) = run(test, None, seeds);
         let said = String::from_utf8_lossy(&output.stdout);
-        println!("without a mutant: {}::{} in {took:.1?}", test.tests_of, test.name);
+        say(&format!("without a mutant: {}::{} in {took:.1?}", test.tests_of, test.name));
         if !output.status.success() || !said.contains("1 passed") {
             let _ = writeln!(wrong, "{test:?} fails without a mutant:\n{said}");
         }
     }
-    println!("\n| mutant | seen by | seed | seconds |\n|---|---|---|---|");
+    say("\n| mutant | seen by | seed | seconds |\n|---|---|---|---|");
     for mutant in Mutant::ALL {
         let seen = SEEN.iter().find(|(known, _)| known == mutant);
         let Some((_, test)) = seen else {
@@ -116,7 +116,8 @@ fn each_is_seen_by_a_test_that_passes_without_it() {
             + &String::from_utf8_lossy(&output.stderr);
         let seed = seed(&said).map_or("–".to_owned(), |seed| seed.to_string());
         let (name, by) = (mutant.name(), test.tests_of);
-        println!("| {name} | `{by}` {} | {seed} | {:.1} |", test.name, took.as_secs_f64());
+        let took = took.as_secs_f64();
+        say(&format!("| {name} | `{by}` {} | {seed} | {took:.1} |", test.name));
         if !said.contains("1 failed") {
             let _ = writeln!(wrong, "{name} is not seen by {by} {}:\n{said}", test.name);
         }
