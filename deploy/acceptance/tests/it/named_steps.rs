@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How long a process may take until it gets to its step.
 const REACHED_WITHIN: Duration = Duration::from_secs(60);
+/// A drained lineage's staging is gone a moment after the books balance.
+const CLEARED_WITHIN: Duration = Duration::from_secs(30);
 /// How `abort` ends a process: nothing is flushed or told, as with `kill -9`.
 const ABORTED: i32 = 6;
 /// Segments so small that some are freed in each life.
@@ -107,24 +109,31 @@ pub(crate) fn only_finals<'a>(names: impl Iterator<Item = &'a str>) {
     }
 }
 
-/// Fails if a lineage has the staging directory of more than one token, or a shard more than one
-/// lineage: all others were fenced, or are drained. Paths are `LINEAGE/TOKEN`.
-pub(crate) fn only_living_tokens<'a>(paths: impl Iterator<Item = &'a str>) {
-    let mut living: BTreeMap<&str, &str> = BTreeMap::new();
-    for path in paths {
-        let (lineage, token) = path.split_once('/').expect("a lineage and a token");
-        let (shard, _) = lineage.split_once('-').expect("a shard and an epoch");
-        assert!(token.bytes().all(|byte| byte.is_ascii_digit()), "left in staging: {path}");
-        let other = living.insert(shard, path);
-        assert_eq!(other, None, "of one shard, and {path}");
-    }
+/// Waits until no lineage has the staging directory of more than one token, and no shard those of more
+/// than one lineage: all others were fenced, or are drained. Paths are `LINEAGE/TOKEN`.
+pub(crate) fn only_living_tokens(list: impl Fn() -> Vec<String>) {
+    eventually("only living tokens have staging", CLEARED_WITHIN, || {
+        let mut living: BTreeMap<String, String> = BTreeMap::new();
+        for path in list() {
+            let (lineage, token) = path.split_once('/').expect("a lineage and a token");
+            let (shard, _) = lineage.split_once('-').expect("a shard and an epoch");
+            if !token.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(format!("{path} is no token's"));
+            }
+            if let Some(other) = living.insert(shard.to_owned(), path.clone()) {
+                return Err(format!("{other} and {path}"));
+            }
+        }
+        Ok(())
+    });
 }
 
 /// What is two levels below a directory, as `A/B`.
 fn two_below(folder: &Path) -> Vec<String> {
     let names = |folder: &Path| -> Vec<PathBuf> {
+        // What goes while it is looked at is gone.
         let entries = std::fs::read_dir(folder).into_iter().flatten();
-        entries.map(|entry| entry.expect("list a folder").path()).collect()
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
     };
     let below = names(folder).into_iter().flat_map(|folder| names(&folder));
     let path = |path: PathBuf| {
@@ -151,8 +160,8 @@ fn a_kill_at_no_step_loses_or_doubles_an_event() {
     for cluster_flow in two_below(&files.join(".staging")) {
         let flow = files.join(".staging").join(cluster_flow);
         for sink in std::fs::read_dir(&flow).expect("list staging") {
-            let paths = two_below(&sink.expect("list staging").path());
-            only_living_tokens(paths.iter().map(String::as_str));
+            let sink = sink.expect("list staging").path();
+            only_living_tokens(|| two_below(&sink));
         }
     }
 }

@@ -16,20 +16,23 @@ fn a_kill_at_no_step_loses_or_doubles_an_event_on_hdfs() {
     let rounds = if full() { rounds(1, 16) } else { 1 };
     kill_everywhere(&mut node, &ledger, rounds, "2000");
     verify(hdfs, &node, &ledger, name);
-    let listed = hdfs.fs(&["-ls", "-R", &format!("/{name}/files")]);
     // permissions, replication, owner, group, size, day, time, path
-    let of =
-        |line: &'_ str| Some((line.starts_with('d'), line.split_whitespace().nth(7)?.to_owned()));
-    let paths: Vec<(bool, String)> = listed.lines().filter_map(of).collect();
+    let list = || -> Vec<(bool, String)> {
+        let listed = hdfs.fs(&["-ls", "-R", &format!("/{name}/files")]);
+        let path = |line: &str| line.split_whitespace().nth(7).map(str::to_owned);
+        let entry = |line: &str| Some((line.starts_with('d'), path(line)?));
+        listed.lines().filter_map(entry).collect()
+    };
+    let paths = list();
     let finals = paths.iter().filter(|(folder, path)| !folder && !path.contains("/."));
     only_finals(finals.filter_map(|(_, path)| path.rsplit('/').next()));
     let staging = format!("/{name}/files/.staging/");
     // cluster / flow / sink / lineage / token
-    let tokens = paths.iter().filter_map(|(_, path)| {
+    let token = |path: &str| {
         let inside = path.strip_prefix(&staging)?;
         let (at, _) = inside.match_indices('/').nth(2)?;
         let below = &inside[at + 1..];
-        (below.matches('/').count() == 1).then_some(below)
-    });
-    only_living_tokens(tokens);
+        (below.matches('/').count() == 1).then(|| below.to_owned())
+    };
+    only_living_tokens(|| list().iter().filter_map(|(_, path)| token(path)).collect());
 }
