@@ -174,7 +174,8 @@ impl Drain {
 
     /// Acquires a token and works under it to its end. The flag says whether it got anything done.
     async fn one_token(&self, totals: &mut DrainTotals, stop: &CancellationToken) -> (End, bool) {
-        let acquired = stop.run_until_cancelled(self.acquire()).await;
+        let mut unseen = None;
+        let acquired = stop.run_until_cancelled(self.acquire(&mut unseen)).await;
         let grant = match acquired {
             None => return (End::Stopped, false),
             Some(Ok(grant)) => grant,
@@ -187,6 +188,10 @@ impl Drain {
                     match refusal {
                         Refusal::Gone | Refusal::NotAssigned { .. } | Refusal::Invalid(_) => {
                             End::NotOurs(refusal)
+                        }
+                        // Why none was seen says more than that none was.
+                        Refusal::NoMarker { .. } if unseen.is_some() => {
+                            End::Fresh(unseen.unwrap_or_default())
                         }
                         _ => End::Fresh(format!("no token is granted: {refusal}")),
                     },
@@ -207,8 +212,14 @@ impl Drain {
         (end, worked)
     }
 
-    async fn acquire(&self) -> Result<sdk_config::ledger::Grant, LedgerError> {
-        let claims = member::claims(&self.options).await;
+    /// `unseen`: why the first root could not be looked at, if it could not.
+    async fn acquire(
+        &self,
+        unseen: &mut Option<String>,
+    ) -> Result<sdk_config::ledger::Grant, LedgerError> {
+        let (claims, troubles): (Vec<_>, Vec<_>) =
+            member::claims(&self.options).await.into_iter().unzip();
+        *unseen = troubles.into_iter().next().flatten();
         sdk_failpoints::before!(Acquire);
         let grant = self.options.ledger.acquire(&claims).await;
         sdk_failpoints::after!(Acquire);

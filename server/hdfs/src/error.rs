@@ -8,6 +8,10 @@ use std::io::ErrorKind;
 /// Texts of Java are cut at this many characters.
 const TEXT_MAX: usize = 300;
 
+/// What helps when HDFS does not know who we are.
+const REMEDY: &str =
+    "; get a ticket with kinit, or check kerberos_principal and kerberos_keytab under [node.hdfs]";
+
 /// The class, by the variant and by the name of the Java exception; never by a text.
 pub(crate) fn kind_of(error: &HdfsError) -> FsErrorKind {
     match error {
@@ -78,7 +82,12 @@ fn kind_of_class(class: &str) -> FsErrorKind {
 
 /// An error of ours with what HDFS said, without the stack that Java sends along.
 pub(crate) fn failed(operation: &'static str, path: &str, error: &HdfsError) -> FsError {
-    FsError::new(kind_of(error), operation, path).caused_by(Said(text_of(error)))
+    let kind = kind_of(error);
+    let mut said = text_of(error);
+    if kind == FsErrorKind::Authentication {
+        said.push_str(REMEDY);
+    }
+    FsError::new(kind, operation, path).caused_by(Said(said))
 }
 
 /// Whether an error is the plain `IOException` that may mean anything.

@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const TRIAL: &str = ".trial";
 
 /// Reads the markers of all members' roots, makes those that were never recorded, and says what was
-/// seen.
-pub(crate) async fn claims(options: &DrainOptions) -> Vec<RootClaim> {
+/// seen, and of what could not be seen why.
+pub(crate) async fn claims(options: &DrainOptions) -> Vec<(RootClaim, Option<String>)> {
     let mut roots: Vec<(usize, &str)> = Vec::new();
     for (member, sink) in options.members.iter().enumerate() {
         let root = sink.layout().root();
@@ -39,17 +39,20 @@ pub(crate) async fn claims(options: &DrainOptions) -> Vec<RootClaim> {
     }
     let claims = roots.into_iter().map(async |(member, root)| {
         let claim = tokio::time::timeout(CLAIM_DEADLINE, claim(options, member)).await;
-        let id = match claim {
-            Ok(Ok(id)) => id,
+        let (id, trouble) = match claim {
+            Ok(Ok(id)) => (id, None),
             Ok(Err(error)) => {
                 if options.members[member].begins_trouble(options.clock.monotonic()) {
                     warn!(root, error = &error as &dyn std::error::Error, "cannot show a root");
                 }
-                None
+                (None, Some(describe(&error)))
             }
-            Err(_) => None,
+            Err(_) => {
+                let error = FsError::new(FsErrorKind::Timeout, "look at", root);
+                (None, Some(describe(&error)))
+            }
         };
-        RootClaim { path: root.to_owned(), id }
+        (RootClaim { path: root.to_owned(), id }, trouble)
     });
     join_all(claims).await
 }
@@ -178,8 +181,8 @@ pub(crate) async fn raise(
 }
 
 /// An error with what caused it, in one sentence.
-pub(crate) fn describe(error: &FsError) -> String {
-    match std::error::Error::source(error) {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    match error.source() {
         Some(source) => format!("{error} ({source})"),
         None => error.to_string(),
     }

@@ -97,7 +97,9 @@ fn a_root_that_does_not_work_from_the_start_is_waited_for() {
         let (drain, handle) = rig.drain(&sink(), &disk);
         let test = async {
             put(&rig, 0..5).await;
-            wait(&handle, "degraded", |status| status.degraded.is_some()).await;
+            let status = wait(&handle, "degraded", |status| status.degraded.is_some()).await;
+            let reason = status.degraded.unwrap();
+            assert!(reason.contains("cannot make directory /data/web: permission"), "{reason}");
             tokio::time::sleep(Duration::from_secs(60)).await;
             disk.accept("/data");
             wait(&handle, "all", |status| status.floor == 10).await;
