@@ -44,13 +44,14 @@ impl Tree {
             .map(|path| {
                 let bytes =
                     std::fs::read(&path).unwrap_or_else(|error| panic!("read {path:?}: {error}"));
-                (path, bytes)
+                let inside = path.strip_prefix(root).expect("a file below the root");
+                (inside.to_owned(), bytes)
             })
             .collect();
         Self { files }
     }
 
-    /// The paths, sorted.
+    /// The paths below the directory, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.keys().map(PathBuf::as_path)
     }

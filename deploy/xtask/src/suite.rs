@@ -53,6 +53,7 @@ pub(crate) const SUITES: &[Suite] = &[
             "deploy-acceptance",
             &[
                 "--test-threads=1",
+                "--skip=hdfs::by_hand::",
                 "--skip=hdfs::faults::",
                 "--skip=hdfs::kerberos::",
                 "--skip=hdfs::kill::",

@@ -1,5 +1,6 @@
 //! Files on a real HDFS.
 
+mod by_hand;
 mod contract;
 mod failover;
 mod faults;
@@ -9,9 +10,13 @@ mod named_steps;
 mod send;
 mod zombies;
 
-use deploy_acceptance::{Hdfs, Node, NodeOptions, Running, program, run};
+use deploy_acceptance::{Hdfs, Node, NodeOptions, Running, eventually, program, run};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+/// Of the flow `default`.
+const SHARDS: usize = 8;
 
 /// A node whose files go below `hdfs://…/NAME` and roll every second.
 fn node(hdfs: &Hdfs, name: &str, more: &[(&str, &str)]) -> Node {
@@ -75,11 +80,15 @@ fn verify(hdfs: &Hdfs, node: &Node, ledger: &Path, name: &str) -> serde_json::Va
     verified
 }
 
-/// The staging directories of tokens that are left.
-fn tokens(hdfs: &Hdfs, name: &str) -> usize {
+/// Fails if staging has more than a directory for each shard, whose lineage has one living token.
+fn no_staging_but_of_living_tokens(hdfs: &Hdfs, name: &str) {
     let staging = format!("/{name}/files/.staging");
-    let listed = hdfs.fs(&["-ls", "-R", "-C", &staging]);
     // cluster / flow / sink / lineage / token
     let depth = staging.matches('/').count() + 5;
-    listed.lines().filter(|path| path.matches('/').count() == depth).count()
+    // A drain that has ended cleans up after the last file is final.
+    eventually("only living tokens have staging", Duration::from_secs(20), || {
+        let listed = hdfs.fs(&["-ls", "-R", "-C", &staging]);
+        let tokens = listed.lines().filter(|path| path.matches('/').count() == depth).count();
+        if tokens <= SHARDS { Ok(()) } else { Err(listed) }
+    });
 }

@@ -58,7 +58,7 @@ fn a_keytab_renews_its_tickets_and_a_cache_is_read_again() {
     hdfs.xtask(&["kdestroy"]);
     node.start();
     node.cli_with_input(&["send", "--ack", "local"], &seq(500)).expect(0);
-    says(&node, &["credentials", "no marker"]);
+    says(&node, &["credentials", "kinit"]);
     // Somebody gives us a ticket: nothing else has to be done. It lasts for ten seconds only.
     hdfs.xtask(&["kinit", "--lifetime", "10s"]);
     node.drained(Duration::from_secs(60));
@@ -68,7 +68,7 @@ fn a_keytab_renews_its_tickets_and_a_cache_is_read_again() {
     hdfs.xtask(&["kill-nn"]);
     hdfs.xtask(&["start-nn"]);
     node.cli_with_input(&["send", "--ack", "local"], &seq(500)).expect(0);
-    says(&node, &["credentials"]);
+    says(&node, &["credentials", "kinit"]);
     send(&node_with_keys, 1_000);
     hdfs.xtask(&["kinit"]);
     node.drained(Duration::from_secs(60));
@@ -84,7 +84,7 @@ fn a_keytab_renews_its_tickets_and_a_cache_is_read_again() {
 fn says(node: &Node, sentences: &[&str]) {
     eventually(&format!("status says {sentences:?}"), Duration::from_secs(60), || {
         let status = node.cli(&["status"]);
-        let said = sentences.iter().any(|sentence| status.stdout.contains(sentence));
+        let said = sentences.iter().all(|sentence| status.stdout.contains(sentence));
         if said { Ok(()) } else { Err(status.stdout) }
     });
 }

@@ -1,6 +1,6 @@
 //! `kill -9` of the node, again and again, while it writes to HDFS.
 
-use super::{load, node, tokens, verify};
+use super::{load, no_staging_but_of_living_tokens, node, verify};
 use deploy_acceptance::{Hdfs, pause, rounds};
 use std::time::Duration;
 
@@ -22,6 +22,6 @@ fn no_kill_loses_doubles_or_reorders_an_event_on_hdfs() {
     assert!(report["acked_events"].as_u64().is_some_and(|acked| acked > 0), "{report:#}");
     node.drained(Duration::from_secs(120));
     let verified = verify(hdfs, &node, &ledger, "kill");
-    let left = tokens(hdfs, "kill");
-    println!("{kills} kills on HDFS, {} acked, {left} staging directories", verified["acked"]);
+    no_staging_but_of_living_tokens(hdfs, "kill");
+    println!("{kills} kills on HDFS, {} acked", verified["acked"]);
 }
