@@ -18,7 +18,7 @@ pub fn program(name: &str) -> PathBuf {
     let path = own.ancestors().nth(2).expect("a build directory").join(name);
     assert!(
         path.is_file(),
-        "{} is missing: cargo build --release --workspace --bins",
+        "{} is missing: cargo build --release --workspace --bins --examples",
         path.display()
     );
     path

@@ -34,7 +34,6 @@ struct Message {
 #[derive(Deserialize)]
 struct Target {
     name: String,
-    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,17 +43,19 @@ struct Profile {
 
 /// Builds every program, test and example. `None` if something does not compile.
 pub(crate) fn build() -> Result<Option<Vec<Program>>> {
-    let mut bins = cargo();
-    if !passes(bins.current_dir(root()).args(["build", "--release", "--workspace", "--bins"]))? {
+    let mut programs = cargo();
+    programs.current_dir(root()).args([
+        "build",
+        "--release",
+        "--workspace",
+        "--bins",
+        "--examples",
+    ]);
+    if !passes(&mut programs)? {
         return Ok(None);
     }
     let mut command = cargo();
-    command.args(["test", "--release", "--workspace", "--no-run"]).args([
-        "--lib",
-        "--bins",
-        "--tests",
-        "--examples",
-    ]);
+    command.args(["test", "--release", "--workspace", "--no-run", "--lib", "--bins", "--tests"]);
     say("\n$ cargo test --release --workspace --no-run");
     built(&mut command)
 }
@@ -82,9 +83,6 @@ pub(crate) fn built(command: &mut Command) -> Result<Option<Vec<Program>>> {
 fn program(message: Message) -> Option<Program> {
     let target = message.target?;
     if message.reason != "compiler-artifact" || !message.profile?.test {
-        return None;
-    }
-    if target.kind.iter().any(|kind| kind == "example") {
         return None;
     }
     let folder = message.manifest_path?.parent()?.to_owned();

@@ -56,7 +56,9 @@ impl Twin {
             .build()
             .unwrap();
         let address = ("127.0.0.1", self.port);
-        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+        // A client that tries while nobody listens may have got this very port as its own, for a moment.
+        let bind = || runtime.block_on(TcpListener::bind(address));
+        let listener = crate::agent::eventually("the port is free", bind);
         self.port = listener.local_addr().unwrap().port();
         let service =
             IngestServer::new(Service(Arc::clone(&self.shard))).max_decoding_message_size(8 << 20);

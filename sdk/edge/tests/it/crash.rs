@@ -82,9 +82,10 @@ fn an_edge_whose_disk_fails_says_so() {
     let mut world = World::new(PLAIN);
     world.storage = Arc::new(storage.clone());
     let machine = world.start();
-    let at_step = Some((storage.steps() + 2, Fault::Io));
-    storage.set_faults(Faults { at_step, ..Faults::default() });
     wait_for("the log dies", || {
+        // A read that fails is tried again, a write is not.
+        let at_step = Some((storage.steps() + 2, Fault::Io));
+        storage.set_faults(Faults { at_step, ..Faults::default() });
         world.write(1);
         machine.edge.live().is_err()
     });
