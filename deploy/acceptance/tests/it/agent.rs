@@ -17,6 +17,17 @@ struct Nginx {
     running: Running,
 }
 
+impl Drop for Nginx {
+    /// Its workers outlive a master that is killed.
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.running.ended().is_some() {
+            return;
+        }
+        self.running.signal("TERM");
+        wait_for("nginx ends", Duration::from_secs(10), || self.running.ended().is_some());
+    }
+}
+
 impl Nginx {
     fn start(binary: &Path, folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
