@@ -112,7 +112,6 @@ impl Program {
 
     /// Says that it runs now.
     pub(crate) fn announce(&self) {
-        let file = self.executable.file_name().map(Path::new).unwrap_or(Path::new(""));
-        say(&format!("\n$ {} {} ({})", self.package, self.target, file.display()));
+        say(&format!("\n{}, {}", self.package, self.target));
     }
 }
