@@ -20,10 +20,12 @@ fn what_is_in_no_column_is_missed() {
     assert!(!weigh(70, 40, 24, 5, 100).agree, "more than was lost");
 }
 
-/// Stored, pending, and whether the columns agree; asked until they are as `expected`.
-async fn audited(figures: &Figures, expected: (u64, u64, bool)) {
+/// Stored, pending, and whether the columns agree; asked until they are as `expected`, after `nudge`
+/// each time.
+async fn audited_after(nudge: impl Fn(), figures: &Figures, expected: (u64, u64, bool)) {
     let mut last = None;
     for _ in 0..400 {
+        nudge();
         let books = figures.counted_books().await;
         let found = books.first().map(|book| (book.stored, book.pending, book.agree));
         if found == Some(expected) {
@@ -33,6 +35,10 @@ async fn audited(figures: &Figures, expected: (u64, u64, bool)) {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("{last:?} instead of {expected:?}");
+}
+
+async fn audited(figures: &Figures, expected: (u64, u64, bool)) {
+    audited_after(|| (), figures, expected).await;
 }
 
 /// Raises the floor over everything, as a drain with a defect would: nothing is booked for it.
@@ -82,7 +88,7 @@ async fn events_that_are_lost_between_log_and_ledger_unbalance_the_books() {
     // Others that wait do not stand in for them.
     send(&node, 15).await;
     audited(&figures, (30, 15, false)).await;
-    node.roll_now();
-    audited(&figures, (30, 0, false)).await;
+    // A roll finishes what is open: it comes too early for a drain that has not read them yet.
+    audited_after(|| node.roll_now(), &figures, (30, 0, false)).await;
     node.stop().await;
 }
