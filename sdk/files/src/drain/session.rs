@@ -10,6 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use sdk_config::ledger::{Grant, Refusal, Root};
 use sdk_flow::{ChannelReader, ReadError};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -262,7 +263,12 @@ impl Session {
                 () = stop.cancelled(), if self.stop_by.is_none() => self.begin_to_stop(),
                 () = self.control.wake.notified() => self.controlled(),
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.apply(done),
-                read = self.reader.next(batch_bytes), if may_read => self.take(read),
+                read = self.reader.next(batch_bytes), if may_read => {
+                    self.take(read);
+                    // What was just put is in memory, so that nothing here waits while there is more:
+                    // without this, whoever waits for an acknowledgement would wait for the drain.
+                    yield_now().await;
+                }
                 () = sleep(nap) => self.caught_up |= may_read,
             }
         }
