@@ -6,7 +6,8 @@ use crate::segment::{FileName, SegmentHeader};
 use crate::storage::{StorageFile, is_full, write_all_at};
 use crate::walk::SegmentFile;
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Spares kept whatever happens.
@@ -20,9 +21,13 @@ const SPARES_WINDOW: Duration = Duration::from_secs(600);
 const REMOVED_MAX: usize = 8;
 
 /// What there is beside the segments in use.
-#[derive(Default)]
 pub(crate) struct Pool {
-    state: Mutex<PoolState>,
+    /// Named, durable, empty. Locked for a moment only: the writer looks here after each flush.
+    ready: Mutex<Option<SegmentFile>>,
+    /// Locked for as long as it takes to make a segment. `ready` is locked after it, never before.
+    spares: Mutex<Spares>,
+    /// How many there are, for those who cannot wait for a segment to be made.
+    spare_files: AtomicUsize,
 }
 
 /// What a pool begins with.
@@ -34,86 +39,116 @@ pub(crate) struct PoolState {
     pub(crate) spares: Vec<u64>,
     /// The number of the next segment.
     pub(crate) next_number: u64,
-    /// The fewest spares there were since the window began, and when that was.
+}
+
+#[derive(Default)]
+struct Spares {
+    files: Vec<u64>,
+    next_number: u64,
+    /// The fewest there were since the window began, and when that was.
     fewest: usize,
     window_began: Duration,
-    /// Spares that may go.
+    /// Those that may go.
     superfluous: usize,
 }
 
 impl Pool {
     pub(crate) fn new(state: PoolState) -> Self {
-        Self { state: Mutex::new(state) }
+        let PoolState { ready, spares: files, next_number } = state;
+        Self {
+            ready: Mutex::new(ready),
+            spare_files: AtomicUsize::new(files.len()),
+            spares: Mutex::new(Spares { files, next_number, ..Spares::default() }),
+        }
     }
 
     /// Makes a segment ready, unless one is. Called ahead of time, off the writer's path.
     pub(crate) fn prepare(&self, core: &Core) -> Result<(), AppendError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.ready.is_none() {
-            state.ready = Some(state.make(core)?);
-        }
-        Ok(())
+        self.with_spares(|spares| {
+            if !self.is_ready() {
+                let made = spares.make(core)?;
+                *self.ready() = Some(made);
+            }
+            Ok(())
+        })
     }
 
-    /// Whether a segment is ready.
+    /// Whether a segment is ready. Never waits for one that is being made.
     pub(crate) fn is_ready(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ready.is_some()
+        self.ready().is_some()
     }
 
     /// An empty segment whose name and life are durable.
     pub(crate) fn take(&self, core: &Core) -> Result<SegmentFile, AppendError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.ready.take() {
-            Some(ready) => Ok(ready),
-            None => state.make(core),
+        if let Some(ready) = self.ready().take() {
+            return Ok(ready);
         }
+        self.with_spares(|spares| {
+            // Perhaps one was being made.
+            let ready = self.ready().take();
+            ready.map_or_else(|| spares.make(core), Ok)
+        })
     }
 
     /// Takes back the file of a segment that nobody needs. The caller has removed it from the index.
     pub(crate) fn give_back(&self, core: &Core, number: u64) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (from, to) = (FileName::Segment(number), FileName::Spare(number));
-        sdk_failpoints::before!(Trim);
-        core.options.storage.rename(&core.path(from), &core.path(to))?;
-        sdk_failpoints::after!(Trim);
-        state.spares.push(number);
-        Ok(())
+        self.with_spares(|spares| {
+            let (from, to) = (FileName::Segment(number), FileName::Spare(number));
+            sdk_failpoints::before!(Trim);
+            core.options.storage.rename(&core.path(from), &core.path(to))?;
+            sdk_failpoints::after!(Trim);
+            spares.files.push(number);
+            Ok(())
+        })
     }
 
     /// Gives spares back to the disk: those that were not needed for long, and if room is `scarce` all but a few.
     pub(crate) fn trim(&self, core: &Core, now: Duration, scarce: bool) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let above_min = state.spares.len().saturating_sub(SPARES_MIN);
-        if now.saturating_sub(state.window_began) >= SPARES_WINDOW {
-            state.superfluous = state.fewest.saturating_sub(SPARES_MIN);
-            (state.fewest, state.window_began) = (usize::MAX, now);
+        self.with_spares(|spares| spares.trim(core, now, scarce))
+    }
+
+    /// Bytes of files that hold nothing. Never waits for one that is being made.
+    pub(crate) fn spare_bytes(&self, core: &Core) -> u64 {
+        let files = self.spare_files.load(Ordering::Relaxed) + usize::from(self.is_ready());
+        files as u64 * u64::from(core.meta.segment_bytes)
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Option<SegmentFile>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_spares<T>(&self, change: impl FnOnce(&mut Spares) -> T) -> T {
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut spares);
+        self.spare_files.store(spares.files.len(), Ordering::Relaxed);
+        result
+    }
+}
+
+impl Spares {
+    fn trim(&mut self, core: &Core, now: Duration, scarce: bool) -> io::Result<()> {
+        let above_min = self.files.len().saturating_sub(SPARES_MIN);
+        if now.saturating_sub(self.window_began) >= SPARES_WINDOW {
+            self.superfluous = self.fewest.saturating_sub(SPARES_MIN);
+            (self.fewest, self.window_began) = (usize::MAX, now);
         }
-        state.fewest = state.fewest.min(state.spares.len());
-        let all = if scarce { above_min } else { state.superfluous.min(above_min) };
+        self.fewest = self.fewest.min(self.files.len());
+        let all = if scarce { above_min } else { self.superfluous.min(above_min) };
         for _ in 0..all.min(REMOVED_MAX) {
             // The one that was freed first: the last ones are used again first.
-            let spare = state.spares.remove(0);
-            state.superfluous = state.superfluous.saturating_sub(1);
+            let spare = self.files.remove(0);
+            self.superfluous = self.superfluous.saturating_sub(1);
             core.options.storage.remove(&core.path(FileName::Spare(spare)))?;
         }
         Ok(())
     }
 
-    /// Bytes of files that hold nothing.
-    pub(crate) fn spare_bytes(&self, core: &Core) -> u64 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = state.spares.len() + usize::from(state.ready.is_some());
-        files as u64 * u64::from(core.meta.segment_bytes)
-    }
-}
-
-impl PoolState {
     fn make(&mut self, core: &Core) -> Result<SegmentFile, AppendError> {
-        let made = match self.spares.pop() {
+        let made = match self.files.pop() {
             Some(spare) => {
                 let recycled = self.recycle(core, spare);
                 if recycled.is_err() {
-                    self.spares.push(spare);
+                    self.files.push(spare);
                 }
                 recycled
             }
