@@ -8,6 +8,7 @@ mod freeing;
 mod model;
 mod repair;
 mod sectors;
+mod slow_fill;
 mod support;
 mod threads;
 mod unreadable;
