@@ -77,6 +77,14 @@ pub trait FileWriter: Send {
     /// the buffer can be used again.
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
 
+    /// Appends all of `chunks`, in order, as so many calls of [`FileWriter::write`] would.
+    async fn write_all(&mut self, chunks: Vec<Bytes>) -> Result<(), FsError> {
+        for bytes in chunks {
+            self.write(bytes).await?;
+        }
+        Ok(())
+    }
+
     /// Starts to write back what was appended so far, so that [`FileWriter::close`] has little left
     /// to do. Promises nothing.
     async fn sync_progress(&mut self) -> Result<(), FsError>;

@@ -60,6 +60,9 @@ pub(crate) struct Closed {
     pub(crate) crc: u32,
 }
 
+/// Chunks written in one call at most.
+const CHUNKS_MAX: usize = 8;
+
 impl Staged {
     pub(crate) async fn create(
         fs: &Arc<dyn FileSystem>,
@@ -88,29 +91,34 @@ impl Staged {
         &self.path
     }
 
-    /// Appends a chunk of whole events and gives its buffer back if nobody else has it.
-    pub(crate) async fn append(&mut self, raw: Bytes) -> Result<Option<BytesMut>, FsError> {
-        if raw.is_empty() {
-            return Ok(raw.try_into_mut().ok());
+    /// Appends chunks of whole events and gives back the buffers that nobody else has.
+    pub(crate) async fn append(&mut self, raw: Vec<Bytes>) -> Result<Vec<BytesMut>, FsError> {
+        for raw in raw.chunks(CHUNKS_MAX) {
+            let mut stored = Vec::with_capacity(raw.len());
+            for raw in raw.iter().filter(|raw| !raw.is_empty()) {
+                if !self.encoder.is_plain() {
+                    // A chunk costs milliseconds: others get their turn first.
+                    tokio::task::yield_now().await;
+                }
+                let encoded = self.encoder.encode(raw.clone());
+                stored.push(encoded.map_err(|error| self.not_encoded(error))?);
+            }
+            self.store(stored).await?;
         }
-        if !self.encoder.is_plain() {
-            // A chunk costs milliseconds: others get their turn first.
-            tokio::task::yield_now().await;
-        }
-        let stored = self.encoder.encode(raw.clone()).map_err(|error| self.not_encoded(error))?;
-        self.store(stored).await?;
-        Ok(raw.try_into_mut().ok())
+        Ok(raw.into_iter().filter_map(|raw| raw.try_into_mut().ok()).collect())
     }
 
     fn not_encoded(&self, error: std::io::Error) -> FsError {
         FsError::new(FsErrorKind::Other, "encode", self.path.as_str()).caused_by(error)
     }
 
-    async fn store(&mut self, stored: Bytes) -> Result<(), FsError> {
-        self.crc = crc32c::crc32c_append(self.crc, &stored);
-        self.length += stored.len() as u64;
+    async fn store(&mut self, stored: Vec<Bytes>) -> Result<(), FsError> {
+        for stored in &stored {
+            self.crc = crc32c::crc32c_append(self.crc, stored);
+            self.length += stored.len() as u64;
+        }
         sdk_failpoints::before!(Write);
-        let write = self.writer.write(stored);
+        let write = self.writer.write_all(stored);
         within(self.deadlines.call, "write", &self.path, write).await?;
         sdk_failpoints::after!(Write);
         if self.sync_progress_bytes.is_some_and(|bytes| self.length - self.synced >= bytes) {
@@ -125,7 +133,7 @@ impl Staged {
     pub(crate) async fn close(mut self) -> Result<Closed, FsError> {
         let end = self.encoder.finish().map_err(|error| self.not_encoded(error))?;
         if !end.is_empty() {
-            self.store(end).await?;
+            self.store(vec![end]).await?;
         }
         let Staged { path, writer, deadlines, length, crc, _permit, .. } = self;
         sdk_failpoints::before!(Close);

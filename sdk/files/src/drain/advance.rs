@@ -56,7 +56,7 @@ impl Session {
     fn advance(&mut self, number: u32) {
         let now = self.now();
         self.retry_quarantine(number);
-        self.write(number, false);
+        self.write(number);
         let group_of_one = self.group_of_one();
         let bucket = self.table.at(number);
         let member = bucket.member;

@@ -189,12 +189,14 @@ impl Item {
             }
         };
         let mut raw: Bytes = std::mem::take(buffer).freeze();
+        let mut chunks = Vec::with_capacity(cuts.len() + 1);
         let mut from = 0;
         for cut in cuts.drain(..) {
-            file.append(raw.split_to(cut - from)).await?;
+            chunks.push(raw.split_to(cut - from));
             from = cut;
         }
-        if let Some(mut used) = file.append(raw).await? {
+        chunks.push(raw);
+        if let Some(mut used) = file.append(chunks).await?.pop() {
             used.clear();
             *buffer = used;
         }

@@ -42,11 +42,13 @@ impl DrainMemory {
     /// An empty buffer with room for so many bytes. It begins on a block, so that a local file takes
     /// them from where they are.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
+        let to_block = |buffer: &BytesMut| buffer.as_ptr().align_offset(BLOCK_BYTES);
         let mut buffer = match self.free().pop() {
-            Some(buffer) if buffer.capacity() >= bytes + BLOCK_BYTES => buffer,
+            // One that was handed out before begins on a block already.
+            Some(buffer) if buffer.capacity() >= bytes + to_block(&buffer) => buffer,
             _ => BytesMut::with_capacity(bytes + BLOCK_BYTES),
         };
-        let before = buffer.as_ptr().align_offset(BLOCK_BYTES);
+        let before = to_block(&buffer);
         if before < buffer.capacity() {
             buffer.resize(before, 0);
             buffer.advance(before);
@@ -131,9 +133,14 @@ mod tests {
         let memory = DrainMemory::default();
         let mut buffer = memory.take(256 << 10);
         buffer.extend_from_slice(b"x");
-        memory.give(buffer);
+        let place = buffer.as_ptr();
+        // As a chunk that was written comes back.
+        let written = buffer.freeze().try_into_mut().expect("nobody else has it");
+        memory.give(written);
         let again = memory.take(256 << 10);
         assert!(again.is_empty() && again.capacity() >= 256 << 10);
+        assert_eq!(again.as_ptr(), place, "the same memory, on a block");
+        assert_eq!(place.align_offset(BLOCK_BYTES), 0);
         for _ in 0..100 {
             memory.give(BytesMut::with_capacity(1 << 20));
             memory.give(BytesMut::with_capacity(1 << 10));

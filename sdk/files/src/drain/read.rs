@@ -90,13 +90,13 @@ impl Session {
         }
         self.stretches.push(self.cursor, batch.to, events, drops);
         self.cursor = batch.to;
-        self.write_full(&full);
+        full.into_iter().for_each(|number| self.write(number));
         self.evict();
         self.roll_oldest();
     }
 
-    /// Adds a put's events to their buckets; gives their number. Buckets whose buffers are full are
-    /// added to `full`.
+    /// Adds a put's events to their buckets; gives their number. Buckets of which something is to be
+    /// written are added to `full`.
     fn take_put(&mut self, stored: &Stored, full: &mut Vec<u32>) -> u64 {
         let Some(active) = self.active else { return 0 };
         let put_time_ms = stored.put_time_ms;
@@ -198,13 +198,16 @@ impl Session {
         bucket.serializer.write(event, stored.put_time_ms, reason, &mut stream.buffer);
         let (after, length) = (stream.buffer.capacity(), stream.buffer.len());
         self.held += after - before;
-        if length >= self.full_at(format) && full.last() != Some(&number) {
-            full.push(number);
+        if length >= self.full_at(format) {
+            self.cut(number);
+            if full.last() != Some(&number) {
+                full.push(number);
+            }
         }
     }
 
-    /// The length of a buffer that is written out: a little less than a chunk, so that the last event
-    /// seldom makes it grow.
+    /// The length of a buffer that is full: a little less than a chunk, so that the last event seldom
+    /// makes it grow.
     #[inline]
     fn full_at(&self, format: Format) -> usize {
         let chunk = self.chunk_bytes(format);

@@ -48,34 +48,28 @@ impl Session {
         Stream { buffer, ..Stream::default() }
     }
 
-    /// Writes out the streams of these buckets whose buffers are full.
-    pub(super) fn write_full(&mut self, buckets: &[u32]) {
-        for number in buckets {
-            self.write(*number, true);
+    /// Queues a bucket's full buffer and begins another: one that grew would be copied, to where no
+    /// block begins.
+    pub(super) fn cut(&mut self, number: u32) {
+        let format = self.table.at(number).format;
+        let next = self.share.memory().take(self.chunk_bytes(format));
+        let Some(segment) = &mut self.table.at(number).filling else { return };
+        let Stage::Streaming(stream) = &mut segment.stage else { return };
+        let before = stream.held();
+        if format.is_plain() {
+            stream.cut_blocks(next)
+        } else {
+            stream.cut(next)
         }
+        self.held = self.held + stream.held() - before;
     }
 
-    /// Starts to write what a bucket's stream has, if nothing of it is being written. `cut`: its
-    /// buffer as well as what is queued.
-    pub(super) fn write(&mut self, number: u32, cut: bool) {
-        let chunk = {
-            let format = self.table.at(number).format;
-            self.chunk_bytes(format)
-        };
+    /// Starts to write what a bucket's stream has queued, if nothing of it is being written.
+    pub(super) fn write(&mut self, number: u32) {
         let bucket = self.table.at(number);
         let (format, member) = (bucket.format, bucket.member);
         let Some(segment) = &mut bucket.filling else { return };
         let Stage::Streaming(stream) = &mut segment.stage else { return };
-        if cut {
-            let before = stream.held();
-            let next = self.share.memory().take(chunk);
-            if format.is_plain() {
-                stream.cut_blocks(next)
-            } else {
-                stream.cut(next)
-            }
-            self.held = self.held + stream.held() - before;
-        }
         if stream.queued.is_empty()
             || !matches!(self.members[member].state, super::session::MemberState::Up)
         {
@@ -108,7 +102,6 @@ impl Session {
         let bytes = chunks.iter().map(bytes::Bytes::len).sum();
         self.in_flight += bytes;
         self.jobs.push(Box::pin(async move {
-            let mut buffers = Vec::with_capacity(chunks.len());
             let write = async {
                 let mut file = match file {
                     Ok(file) => file,
@@ -118,14 +111,12 @@ impl Session {
                         Box::new(Staged::create(fs, path, encoder, deadlines, permit).await?)
                     }
                 };
-                for chunk in chunks {
-                    buffers.extend(file.append(chunk).await?);
-                }
-                Ok::<_, FsError>(file)
+                let buffers = file.append(chunks.into()).await?;
+                Ok::<_, FsError>((file, buffers))
             };
-            let result = match write.await {
-                Ok(file) => Ok(file),
-                Err(error) => Err(failure::of_staging(&shared, member, error).await),
+            let (result, buffers) = match write.await {
+                Ok((file, buffers)) => (Ok(file), buffers),
+                Err(error) => (Err(failure::of_staging(&shared, member, error).await), Vec::new()),
             };
             Done::Wrote { bucket: number, segment: id, result, buffers, bytes }
         }));
@@ -147,7 +138,6 @@ impl Session {
         stream.cut(BytesMut::new());
         let shared = Arc::clone(&self.shared);
         self.jobs.push(Box::pin(async move {
-            let mut buffers = Vec::new();
             let write = async {
                 let mut file = match stream.file {
                     Slot::Idle(file) => *file,
@@ -159,14 +149,12 @@ impl Session {
                         Staged::create(sink.fs(), path, encoder, deadlines, permit).await?
                     }
                 };
-                for chunk in stream.queued {
-                    buffers.extend(file.append(chunk).await?);
-                }
-                file.close().await
+                let buffers = file.append(stream.queued.into()).await?;
+                Ok::<_, FsError>((file.close().await?, buffers))
             };
-            let result = match write.await {
-                Ok(closed) => Ok(closed),
-                Err(error) => Err(failure::of_staging(&shared, member, error).await),
+            let (result, buffers) = match write.await {
+                Ok((closed, buffers)) => (Ok(closed), buffers),
+                Err(error) => (Err(failure::of_staging(&shared, member, error).await), Vec::new()),
             };
             Done::Closed { bucket: number, segment: id, result, buffers, bytes: held }
         }));
@@ -266,7 +254,7 @@ impl Session {
             self.held = self.held + next.capacity() + stream.buffer.len() - before;
             stream.cut(next);
         }
-        self.write(number, false);
+        self.write(number);
     }
 
     /// A name in staging that this token has not used.

@@ -75,20 +75,27 @@ impl LocalWriter {
 #[async_trait]
 impl FileWriter for LocalWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        self.write_all(vec![bytes]).await
+    }
+
+    /// On a busy machine the way to a blocking thread and back takes longer than the write.
+    async fn write_all(&mut self, chunks: Vec<Bytes>) -> Result<(), FsError> {
         let mut growing = self.take()?;
-        self.written += bytes.len() as u64;
+        let length: usize = chunks.iter().map(Bytes::len).sum();
+        self.written += length as u64;
         if let Some(direct) = &mut growing.direct
-            && direct.waiting().len() + bytes.len() < BLOCK
+            && direct.waiting().len() + length < BLOCK
         {
-            direct.wait(&bytes);
+            chunks.iter().for_each(|bytes| direct.wait(bytes));
             self.growing = Some(growing);
             return Ok(());
         }
         let growing = self
             .disk
             .offload("write", &self.path, move |_| {
-                growing.append(&bytes)?;
-                drop(bytes);
+                for bytes in chunks {
+                    growing.append(&bytes)?;
+                }
                 Ok(growing)
             })
             .await?;
