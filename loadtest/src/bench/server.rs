@@ -157,7 +157,23 @@ path = "{}/default/%Y-%m-%d/%H%M/"
         };
         self.child.kill()?;
         self.child.wait()?;
+        self.clear()?;
         Ok(usage)
+    }
+
+    /// Removes what it wrote, for good: what the file system gives back to the disk later is done
+    /// while the next server is measured.
+    fn clear(&self) -> Result<()> {
+        let folder = self.folder.path();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else {
+                std::fs::remove_file(path)?;
+            }
+        }
+        std::fs::File::open(folder)?.sync_all().context("sync the folder")
     }
 
     fn accepts(&mut self) -> Result<()> {
