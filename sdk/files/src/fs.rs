@@ -77,7 +77,8 @@ pub trait FileWriter: Send {
     /// the buffer can be used again.
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
 
-    /// Appends all of `chunks`, in order, as so many calls of [`FileWriter::write`] would.
+    /// Appends all of `chunks`, in order, as so many calls of [`FileWriter::write`] would. Sinks give
+    /// it no more than [`Capabilities::chunks_at_once`].
     async fn write_all(&mut self, chunks: Vec<Bytes>) -> Result<(), FsError> {
         for bytes in chunks {
             self.write(bytes).await?;
@@ -139,6 +140,9 @@ pub struct Capabilities {
     pub writer_bytes: usize,
     /// After how many bytes a sink calls [`FileWriter::sync_progress`]; `None`: never.
     pub sync_progress_bytes: Option<u64>,
+    /// How many chunks a sink hands to one call of [`FileWriter::write_all`]. More than one only where
+    /// the way into the call costs more than the call: one deadline holds for all of them.
+    pub chunks_at_once: usize,
     /// The longest name of one component in bytes.
     pub name_bytes_max: usize,
 }

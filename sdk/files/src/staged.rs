@@ -45,6 +45,7 @@ pub(crate) struct Staged {
     encoder: Encoder,
     deadlines: Deadlines,
     sync_progress_bytes: Option<u64>,
+    chunks_at_once: usize,
     length: u64,
     crc: u32,
     synced: u64,
@@ -60,9 +61,6 @@ pub(crate) struct Closed {
     pub(crate) crc: u32,
 }
 
-/// Chunks written in one call at most.
-const CHUNKS_MAX: usize = 8;
-
 impl Staged {
     pub(crate) async fn create(
         fs: &Arc<dyn FileSystem>,
@@ -74,12 +72,16 @@ impl Staged {
         sdk_failpoints::before!(Create);
         let writer = within(deadlines.call, "create", &path, fs.create(&path)).await?;
         sdk_failpoints::after!(Create);
+        let capabilities = fs.capabilities();
+        // What is encoded is in memory a second time: no more of it than must be.
+        let chunks_at_once = if encoder.is_plain() { capabilities.chunks_at_once } else { 1 };
         Ok(Staged {
             path,
             writer,
             encoder,
             deadlines,
-            sync_progress_bytes: fs.capabilities().sync_progress_bytes,
+            sync_progress_bytes: capabilities.sync_progress_bytes,
+            chunks_at_once,
             length: 0,
             crc: 0,
             synced: 0,
@@ -93,9 +95,10 @@ impl Staged {
 
     /// Appends chunks of whole events and gives back the buffers that nobody else has.
     pub(crate) async fn append(&mut self, raw: Vec<Bytes>) -> Result<Vec<BytesMut>, FsError> {
-        for raw in raw.chunks(CHUNKS_MAX) {
+        let with_bytes: Vec<&Bytes> = raw.iter().filter(|raw| !raw.is_empty()).collect();
+        for raw in with_bytes.chunks(self.chunks_at_once) {
             let mut stored = Vec::with_capacity(raw.len());
-            for raw in raw.iter().filter(|raw| !raw.is_empty()) {
+            for &raw in raw {
                 if !self.encoder.is_plain() {
                     // A chunk costs milliseconds: others get their turn first.
                     tokio::task::yield_now().await;

@@ -85,6 +85,7 @@ impl FileSystem for Hdfs {
             writer_bytes: WRITER_BYTES,
             // The DataNodes write back by themselves.
             sync_progress_bytes: None,
+            chunks_at_once: 1,
             name_bytes_max: 255,
         }
     }

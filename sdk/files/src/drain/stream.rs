@@ -29,7 +29,7 @@ impl Session {
         self.shared.options.limits.buffer_bytes.min(self.share.bytes() / 2)
     }
 
-    /// At how many bytes a stream's buffer is written out.
+    /// The most bytes of a stream's buffer.
     pub(super) fn chunk_bytes(&self, format: Format) -> usize {
         let large = format.chunk_bytes_max();
         if large <= self.chunk_room { large } else { SMALL_CHUNK_BYTES }

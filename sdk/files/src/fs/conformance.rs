@@ -47,6 +47,17 @@ impl Suite {
         writer.close().await.expect("close");
     }
 
+    /// The same, `at_once` in one call and the rest as [`Suite::write`] would.
+    async fn write_together(&self, name: &str, at_once: &[&[u8]], rest: &[&[u8]]) {
+        let mut writer = self.fs.create(&self.path(name)).await.expect("create a file");
+        let copy = |chunk: &&[u8]| Bytes::copy_from_slice(chunk);
+        writer.write_all(at_once.iter().map(copy).collect()).await.expect("write all");
+        for chunk in rest {
+            writer.write(copy(chunk)).await.expect("write");
+        }
+        writer.close().await.expect("close");
+    }
+
     async fn read(&self, name: &str, at_most: usize) -> Vec<u8> {
         let mut reader = self.fs.open(&self.path(name)).await.expect("open a file");
         let mut content = Vec::new();
@@ -107,6 +118,10 @@ impl Suite {
         assert_eq!(self.status("content/large").await, Some(file(2_100_003)));
         let read = self.read("content/large", 100_000).await;
         assert!(read == [&chunk[..], &chunk, &chunk].concat(), "the large file has changed");
+        let together: [&[u8]; 5] = [b"few", b"", &chunk, &chunk[..5], &chunk];
+        self.write_together("content/together", &together, &[b"end"]).await;
+        let read = self.read("content/together", 100_000).await;
+        assert!(read == [&together.concat()[..], b"end"].concat(), "chunks written together");
         let files = ["content/small", "content/large"].map(|name| self.path(name));
         self.fs.make_durable(&files, &self.root).await.expect("make durable");
     }

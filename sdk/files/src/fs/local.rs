@@ -31,6 +31,10 @@ const FILE_MODE: u32 = 0o644;
 /// How much of a file may be dirty before it is written back.
 const SYNC_PROGRESS_BYTES: u64 = 8 << 20;
 
+/// Chunks in one call. On a busy machine the way to a blocking thread and back takes longer than the
+/// write.
+const CHUNKS_AT_ONCE: usize = 8;
+
 /// `FileSystem` on the disks of this machine. Every call runs on the runtime's blocking threads.
 #[derive(Debug, Clone)]
 pub struct LocalDisk {
@@ -83,6 +87,7 @@ impl FileSystem for LocalDisk {
             open_files_max: 1024,
             writer_bytes: 0,
             sync_progress_bytes: Some(SYNC_PROGRESS_BYTES),
+            chunks_at_once: CHUNKS_AT_ONCE,
             name_bytes_max: 255,
         }
     }

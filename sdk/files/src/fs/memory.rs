@@ -207,6 +207,7 @@ impl FileSystem for MemoryDisk {
             open_files_max: 1024,
             writer_bytes: 0,
             sync_progress_bytes: Some(1 << 20),
+            chunks_at_once: 2,
             name_bytes_max: 255,
         }
     }

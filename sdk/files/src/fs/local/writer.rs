@@ -78,7 +78,6 @@ impl FileWriter for LocalWriter {
         self.write_all(vec![bytes]).await
     }
 
-    /// On a busy machine the way to a blocking thread and back takes longer than the write.
     async fn write_all(&mut self, chunks: Vec<Bytes>) -> Result<(), FsError> {
         let mut growing = self.take()?;
         let length: usize = chunks.iter().map(Bytes::len).sum();
