@@ -23,6 +23,8 @@ struct Gate {
 struct GateState {
     closed: bool,
     waiting: bool,
+    /// Files that were filled.
+    filled: usize,
 }
 
 impl Gate {
@@ -38,11 +40,16 @@ impl Gate {
         drop(self.moved.wait_while(state, |state| state.closed).unwrap());
     }
 
-    /// Returns once somebody waits here.
-    fn watch(&self) {
+    fn passed(&self) {
+        self.state.lock().unwrap().filled += 1;
+        self.moved.notify_all();
+    }
+
+    /// Returns once it is so.
+    fn watch(&self, until: impl Fn(&GateState) -> bool, what: &str) {
         let state = self.state.lock().unwrap();
-        let waited = self.moved.wait_timeout_while(state, PATIENCE, |state| !state.waiting);
-        assert!(waited.unwrap().0.waiting, "nobody makes the next segment");
+        let waited = self.moved.wait_timeout_while(state, PATIENCE, |state| !until(state));
+        assert!(until(&waited.unwrap().0), "{what}");
     }
 }
 
@@ -118,7 +125,9 @@ impl StorageFile for SlowFile {
 
     fn fill(&self, length: u64) -> io::Result<()> {
         self.gate.pass();
-        self.file.fill(length)
+        let filled = self.file.fill(length);
+        self.gate.passed();
+        filled
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -149,12 +158,9 @@ fn whoever_fits_in_the_segment_does_not_wait_for_the_next() {
     };
     let (log, _) = Log::open(options).unwrap();
     log.append(entry(1, 0, 1, 100)).unwrap().wait().unwrap();
-    let is_ready = |_| {
-        std::thread::park_timeout(Duration::from_millis(1));
-        log.usage().spare_bytes >= u64::from(SEGMENT_BYTES)
-    };
-    assert!((0..PATIENCE.as_millis()).any(is_ready), "no segment is made ready");
-    // The next one is ready. None can be made from here on.
+    // The first one, and the next.
+    gate.watch(|gate| gate.filled >= 2, "no segment is made ahead");
+    // No other can be made from here on.
     gate.set(true);
     let closed = Closed(Arc::clone(&gate));
     let (told, answers) = std::sync::mpsc::channel();
@@ -180,7 +186,7 @@ fn whoever_fits_in_the_segment_does_not_wait_for_the_next() {
         })
     };
     assert_eq!(answers.recv_timeout(PATIENCE), Ok("rolled"));
-    gate.watch();
+    gate.watch(|gate| gate.waiting, "nobody makes the next segment");
     go.send(()).unwrap();
     for _ in 0..3 {
         assert_eq!(answers.recv_timeout(PATIENCE), Ok("put"), "behind a segment being made");
