@@ -98,8 +98,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<bool> {
             Ok(verdict.is_clean())
         }
         Command::RawServer(arguments) => runtime.block_on(async {
+            let log = raw::RawLog::create(&arguments.folder, raw::FILE_BYTES)?;
             let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
-            raw::serve(listener, &arguments.folder, raw::FILE_BYTES).await?;
+            raw::serve(listener, log).await?;
             Ok(true)
         }),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| true),

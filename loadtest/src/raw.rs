@@ -40,11 +40,34 @@ struct Waiting {
     done: oneshot::Sender<()>,
 }
 
+/// The file that is written.
+pub(crate) struct RawLog {
+    file: File,
+    bytes: u64,
+}
+
+impl RawLog {
+    /// Makes a file of so many bytes, which takes seconds: before anybody can connect.
+    pub(crate) fn create(folder: &Path, bytes: u64) -> Result<Self> {
+        let create = || {
+            let path = folder.join("raw-log");
+            let mut file = File::options().write(true).create_new(true).open(path)?;
+            let zeroes = vec![0; 1 << 20];
+            for _ in 0..bytes >> 20 {
+                file.write_all(&zeroes)?;
+            }
+            file.sync_all()?;
+            file.seek(SeekFrom::Start(0))?;
+            Ok::<_, std::io::Error>(file)
+        };
+        Ok(Self { file: create().context("prepare the raw log")?, bytes })
+    }
+}
+
 /// Serves on a listener until the process ends.
-pub(crate) async fn serve(listener: TcpListener, folder: &Path, file_bytes: u64) -> Result<()> {
+pub(crate) async fn serve(listener: TcpListener, log: RawLog) -> Result<()> {
     let (queue, waiting) = mpsc::channel(QUEUE);
-    let file = prepare(folder, file_bytes).context("prepare the raw log")?;
-    let write = move || write(file, file_bytes, waiting);
+    let write = move || write(log, waiting);
     std::thread::Builder::new().name("raw log".to_owned()).spawn(write)?;
     let raw = Raw { queue, next: Arc::default() };
     Server::builder()
@@ -57,18 +80,7 @@ pub(crate) async fn serve(listener: TcpListener, folder: &Path, file_bytes: u64)
         .context("serve the raw loop")
 }
 
-fn prepare(folder: &Path, file_bytes: u64) -> std::io::Result<File> {
-    let mut file = File::options().write(true).create_new(true).open(folder.join("raw-log"))?;
-    let zeroes = vec![0; 1 << 20];
-    for _ in 0..file_bytes >> 20 {
-        file.write_all(&zeroes)?;
-    }
-    file.sync_all()?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(file)
-}
-
-fn write(mut file: File, file_bytes: u64, mut waiting: mpsc::Receiver<Waiting>) {
+fn write(RawLog { mut file, bytes: file_bytes }: RawLog, mut waiting: mpsc::Receiver<Waiting>) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut at = 0;
     while let Some(first) = waiting.blocking_recv() {

@@ -46,8 +46,8 @@ fn acked(ledger: &Path) -> Vec<Bitmap> {
 async fn raw_server(folder: &Path) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = listener.local_addr().expect("its address");
-    let folder = folder.to_owned();
-    tokio::spawn(async move { raw::serve(listener, &folder, 16 << 20).await });
+    let log = raw::RawLog::create(folder, 16 << 20).expect("a file");
+    tokio::spawn(raw::serve(listener, log));
     at
 }
 
