@@ -155,6 +155,7 @@ async fn an_unanswered_event_is_unknown_at_its_deadline() {
     let delivery = producer.send(event("a")).await.expect("room");
     let error = in_time(delivery).await.expect_err("no answer");
     assert!(matches!(error, DeliveryError::Unknown { .. }) && !error.is_certain(), "{error}");
+    assert!(error.to_string().contains(&format!("no answer yet from {}", node.url())), "{error}");
     node.twin.release_all();
     in_time(producer.send(event("b")).await.expect("room")).await.expect("stored");
     assert_eq!(node.twin.bodies(), ["a", "b"], "it was stored after all, and is no gap");

@@ -61,7 +61,9 @@ impl Driver {
         let paused_until = (!wait.is_zero()).then(|| now + wait);
         self.state =
             State::Up(Up { site, link: Box::new(link), paused_until, rebind: false, bound_as });
-        debug!(endpoint = %self.sites[site].endpoint, "connected");
+        let endpoint = &self.sites[site].endpoint;
+        debug!(%endpoint, "connected");
+        self.reason = format!("no answer yet from {endpoint}").into();
         self.show_links();
     }
 
