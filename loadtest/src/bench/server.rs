@@ -161,19 +161,13 @@ path = "{}/default/%Y-%m-%d/%H%M/"
         Ok(usage)
     }
 
-    /// Removes what it wrote, for good: what the file system gives back to the disk later is done
+    /// Removes what it wrote, for good: otherwise the file system would give the room back to the disk
     /// while the next server is measured.
     fn clear(&self) -> Result<()> {
         let folder = self.folder.path();
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                std::fs::remove_dir_all(path)?;
-            } else {
-                std::fs::remove_file(path)?;
-            }
-        }
-        std::fs::File::open(folder)?.sync_all().context("sync the folder")
+        std::fs::remove_dir_all(folder).context("remove what the server wrote")?;
+        let parent = folder.parent().context("the folder stands in another")?;
+        std::fs::File::open(parent)?.sync_all().context("sync the folder")
     }
 
     fn accepts(&mut self) -> Result<()> {
