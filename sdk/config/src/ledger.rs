@@ -156,8 +156,8 @@ pub struct BucketState {
     pub bucket: BucketKey,
     /// `last` of its newest Intent: what the next one must name as `previous_end`.
     pub end: Option<u64>,
-    /// What is committed, ascending, joined where ranges continue each other. Open Intents are
-    /// listed apart, in [`Grant::intents`].
+    /// What is committed or given up, ascending, joined where ranges continue each other. Open Intents
+    /// are listed apart, in [`Grant::intents`].
     pub committed: Vec<Span>,
     /// Ranges that the floor has passed or may pass without them, ascending.
     pub holes: Vec<Hole>,

@@ -107,7 +107,8 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> Result<(), LedgerError>;
 
     /// Gives up an open Intent whose file is not there and cannot be built again, or a hole, because
-    /// records in its range are lost.
+    /// records in its range are lost. Until the floor has passed it, it is recorded as if it was
+    /// committed.
     async fn give_up(&self, token: u64, bucket: BucketKey, span: Span) -> Result<(), LedgerError>;
 
     /// The epochs of the lineage's shard that are not drained yet. A lower one than the lineage's own

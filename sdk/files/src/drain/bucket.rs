@@ -102,6 +102,8 @@ pub(crate) enum Stage {
     Placed { length: u64, crc: u32 },
     /// The ledger is being told.
     Committing,
+    /// It cannot be built as it was; the ledger is being told.
+    GivingUp,
 }
 
 /// Bytes on their way into a file.
@@ -185,7 +187,8 @@ impl Segment {
             | Stage::Building
             | Stage::Announcing(_)
             | Stage::Placing(_)
-            | Stage::Committing => false,
+            | Stage::Committing
+            | Stage::GivingUp => false,
             Stage::Cold | Stage::Staged(_) | Stage::Announced(_) | Stage::Placed { .. } => true,
         }
     }

@@ -256,7 +256,8 @@ impl Session {
                 again.push(number);
                 continue;
             }
-            if segment.pinning || !(segment.announced() || may_be_hole) {
+            let going = segment.pinning || matches!(segment.stage, Stage::GivingUp);
+            if going || !(segment.announced() || may_be_hole) {
                 continue;
             }
             let hole = Hole { span: segment.span(), events: segment.events, dead_letters };
@@ -492,11 +493,19 @@ impl Session {
             Ok(()) => {
                 error!(?span, "a file is lost: what it needs cannot be read");
                 if let Some(bucket) = self.table.get(number) {
-                    bucket.end = bucket.end.max(Some(span.last));
+                    // What waits in the holes before it is still to be filled.
+                    let before = |it: &Segment| it.hole && !it.announced() && it.first < span.first;
+                    if !bucket.rolled.iter().any(before) {
+                        bucket.end = bucket.end.max(Some(span.last));
+                    }
                 }
                 self.forget_segment(number, id);
             }
             Err(Refusal::NotLost) => {
+                if let Some(segment) = self.segment_mut(number, id) {
+                    segment.stage = Stage::Cold;
+                }
+                self.try_again_later(number, id);
                 self.quarantine(number, "the log gives other events than before".to_owned());
             }
             Err(refusal) => self.ledger_failed(refusal.into()),

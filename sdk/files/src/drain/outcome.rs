@@ -97,7 +97,7 @@ impl Session {
         }
     }
 
-    fn segment_mut(&mut self, bucket: u32, id: u64) -> Option<&mut Segment> {
+    pub(super) fn segment_mut(&mut self, bucket: u32, id: u64) -> Option<&mut Segment> {
         self.table.get(bucket)?.segment_mut(id)
     }
 
@@ -214,11 +214,11 @@ impl Session {
             }
             return;
         }
+        segment.stage = Stage::GivingUp;
         let span = segment.span();
         let wanted = segment.events;
         let key = self.table.at(bucket).key.clone();
         warn!(bucket = ?key, ?span, wanted, found = events, "a file cannot be built as it was");
-        self.try_again_later(bucket, id);
         let missing = wanted.saturating_sub(events);
         self.calls.push_back(Call::GiveUp { bucket, segment: id, key, span, missing });
     }
@@ -290,7 +290,7 @@ impl Session {
         }
     }
 
-    fn try_again_later(&mut self, bucket: u32, id: u64) {
+    pub(super) fn try_again_later(&mut self, bucket: u32, id: u64) {
         let now = self.now();
         let most = self.shared.options.limits.pause_max;
         if let Some(segment) = self.segment_mut(bucket, id) {

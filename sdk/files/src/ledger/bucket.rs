@@ -1,5 +1,5 @@
-//! What a [`MemoryLedger`](super::MemoryLedger) knows of one bucket: ranges in the order committed,
-//! open Intents, holes, which never overlap.
+//! What a [`MemoryLedger`](super::MemoryLedger) knows of one bucket: ranges committed or given up,
+//! open Intents, holes. They never overlap.
 
 use sdk_config::ledger::{
     Attempt, BucketKey, BucketState, Hole, Intent, OpenIntent, Refusal, Span,
@@ -127,15 +127,20 @@ impl Bucket {
             return Err(Refusal::Mismatch);
         }
         let intent = self.open.remove(0).intent;
-        if span.last >= floor {
-            match self.committed.last_mut() {
-                Some(last) if intent.continues && intent.previous_end == Some(last.last) => {
-                    last.last = span.last;
-                }
-                _ => self.committed.push(span),
-            }
-        }
+        self.settle(span, intent.previous_end.filter(|_| intent.continues), floor);
         Ok(intent)
+    }
+
+    /// Notes a range nobody has to read again, joined to the one before if it continues that.
+    fn settle(&mut self, span: Span, continues: Option<u64>, floor: u64) {
+        if span.last < floor {
+            return;
+        }
+        let at = self.committed.partition_point(|known| known.first < span.first);
+        match at.checked_sub(1).map(|before| &mut self.committed[before]) {
+            Some(before) if continues == Some(before.last) => before.last = span.last,
+            _ => self.committed.insert(at, span),
+        }
     }
 
     /// Pins an open Intent, or adds a hole above everything.
@@ -166,12 +171,17 @@ impl Bucket {
     }
 
     /// Gives an open Intent or a hole up; gives its events.
-    pub(super) fn give_up(&mut self, span: Span) -> Result<u64, Refusal> {
+    pub(super) fn give_up(&mut self, span: Span, floor: u64) -> Result<u64, Refusal> {
         if let Some(at) = self.open.iter().position(|it| it.intent.span() == span) {
-            return Ok(self.open.remove(at).intent.events);
+            let intent = self.open.remove(at).intent;
+            self.settle(span, intent.previous_end.filter(|_| intent.continues), floor);
+            return Ok(intent.events);
         }
         let at = self.holes.iter().position(|hole| hole.span == span).ok_or(Refusal::Unknown)?;
-        self.end = self.end.max(Some(span.last));
+        if at == 0 {
+            self.end = self.end.max(Some(span.last));
+        }
+        self.settle(span, None, floor);
         Ok(self.holes.remove(at).events)
     }
 

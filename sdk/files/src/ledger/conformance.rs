@@ -44,6 +44,7 @@ pub async fn check<S: Subject>(new: impl AsyncFn() -> S) {
     a_pinned_intent_lets_the_floor_pass(&new().await).await;
     holes_are_filled_from_their_beginning(&new().await).await;
     only_what_is_lost_is_given_up(&new().await).await;
+    what_is_given_up_is_recorded(&new().await).await;
     only_listed_losses_are_booked(&new().await).await;
 }
 
@@ -470,7 +471,36 @@ async fn only_what_is_lost_is_given_up(subject: &dyn Subject) {
     assert_eq!(give_up("a", span(0, 3)).await, Err(Refusal::Unknown));
     assert_eq!(give_up("a", span(0, 4)).await, Ok(()));
     assert_eq!(give_up("b", span(5, 9)).await, Ok(()));
+    assert_eq!(give_up("b", span(5, 9)).await, Err(Refusal::Unknown));
     assert_eq!(holder.raise(0, 10).await, Ok(()));
+}
+
+/// Whoever reads again from the floor is told of what is given up, and goes on behind it.
+async fn what_is_given_up_is_recorded(subject: &dyn Subject) {
+    let (holder, _) = Holder::new(subject).await;
+    let first = holder.intent("a", 0, 4, None);
+    assert_eq!(holder.intend(first.clone()).await, Ok(()));
+    assert_eq!(holder.intend(holder.intent("a", 5, 9, Some(4))).await, Ok(()));
+    for (first, last) in [(10, 14), (20, 24), (30, 34)] {
+        assert_eq!(holder.hole("a", first, last, 5).await, Ok(()));
+    }
+    subject.lose(span(6, 6)).await;
+    subject.lose(span(21, 30)).await;
+    let key = holder.bucket("a");
+    for given_up in [span(5, 9), span(20, 24)] {
+        let answer = holder.ledger.give_up(holder.token, key.clone(), given_up).await;
+        assert_eq!(refusal(answer), Ok(()));
+    }
+    let (holder, grant) = holder.next().await;
+    let state = grant.buckets.iter().find(|state| state.bucket == key).expect("it is known");
+    assert_eq!((state.end, &state.committed[..]), (Some(9), &[span(5, 9), span(20, 24)][..]));
+    // What is older than a range that was given up is finished as ever.
+    holder.done(first).await;
+    holder.done(holder.intent("a", 10, 14, Some(9))).await;
+    assert_eq!(refusal(holder.ledger.give_up(holder.token, key, span(30, 34)).await), Ok(()));
+    holder.done(holder.intent("a", 40, 44, Some(34))).await;
+    assert_eq!(holder.raise(0, 45).await, Ok(()));
+    assert_eq!(holder.state("a").await, None);
 }
 
 async fn only_listed_losses_are_booked(subject: &dyn Subject) {

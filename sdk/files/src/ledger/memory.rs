@@ -385,7 +385,8 @@ impl Ledger for MemoryLedger {
         if !state.buckets.contains_key(&bucket) {
             return Err(Refusal::Unknown.into());
         }
-        let events = state.bucket(&bucket, |it| it.give_up(span))?;
+        let floor = state.floor;
+        let events = state.bucket(&bucket, |it| it.give_up(span, floor))?;
         state.book.lost += events;
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! What a ledger knows of one bucket.
 //!
-//! The ranges of a bucket stand in this order and never overlap:
+//! The ranges of a bucket never overlap, and stand in this order but for what is given up, which may
+//! be any of them:
 //!
 //! ```text
 //!   committed …, open Intent, open Intent, … end │ hole, hole, …
 //! ```
 //!
-//! A committed range is forgotten when the floor has passed it. The floor passes holes and pinned
-//! Intents, so these may lie on either side of it.
+//! A committed range is forgotten when the floor has passed it, as is one that is given up: whoever
+//! reads again from the floor must know of both. The floor passes holes and pinned Intents, so these
+//! may lie on either side of it.
 
 use sdk_config::ledger::{Attempt, BucketKey, BucketState, Hole, Intent, OpenIntent, Span};
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use super::size::{Cost, ENTRY};
 pub struct Bucket {
     /// `last` of the newest accepted Intent.
     pub end: Option<u64>,
-    /// Committed ranges above the floor, ascending.
+    /// Ranges above the floor that are committed or given up, ascending.
     pub committed: Vec<Span>,
     /// Accepted Intents without their Commit, ascending.
     pub open: Vec<Open>,
@@ -88,13 +90,34 @@ impl Open {
 }
 
 impl Bucket {
-    /// Notes a committed range above the floor, joined to the one before if it continues that.
-    pub(crate) fn cover(&mut self, open: &Open) {
-        match self.committed.last_mut() {
-            Some(before) if open.continues && open.previous_end == Some(before.last) => {
-                before.last = open.span.last;
-            }
-            _ => self.committed.push(open.span),
+    /// Takes out an open Intent that is committed or given up.
+    pub(crate) fn close(&mut self, at: usize, floor: u64) -> Open {
+        let open = self.open.remove(at);
+        self.settle(open.span, open.previous_end.filter(|_| open.continues), floor);
+        open
+    }
+
+    /// Takes out a hole that is given up; gives its events.
+    pub(crate) fn close_hole(&mut self, at: usize, floor: u64) -> u64 {
+        let Hole { span, events, .. } = self.holes.remove(at);
+        // What waits in the holes before it is still to be filled.
+        if at == 0 {
+            self.end = self.end.max(Some(span.last));
+        }
+        self.settle(span, None, floor);
+        events
+    }
+
+    /// Notes a range above the floor that nobody has to read again, joined to the one before if it
+    /// continues that.
+    fn settle(&mut self, span: Span, continues: Option<u64>, floor: u64) {
+        if span.last < floor {
+            return;
+        }
+        let at = self.committed.partition_point(|known| known.first < span.first);
+        match at.checked_sub(1).map(|before| &mut self.committed[before]) {
+            Some(before) if continues == Some(before.last) => before.last = span.last,
+            _ => self.committed.insert(at, span),
         }
     }
 

@@ -202,18 +202,24 @@ fn check(state: &State) {
                 assert!(ledger.end <= end && ledger.floor <= end, "nothing lies beyond the end");
             }
             for (key, bucket) in &ledger.buckets {
-                // Committed, then open, then holes, ascending and apart.
-                let spans: Vec<Span> = (bucket.committed.iter().copied())
-                    .chain(bucket.open.iter().map(|open| open.span))
+                // Open, then holes, ascending; what is recorded stands apart from them.
+                let spans: Vec<Span> = (bucket.open.iter().map(|open| open.span))
                     .chain(bucket.holes.iter().map(|hole| hole.span))
                     .collect();
-                for pair in spans.windows(2) {
-                    assert!(pair[0].last < pair[1].first, "{key:?} overlaps: {bucket:?}");
-                }
-                let recorded = bucket.committed.len() + bucket.open.len();
-                if recorded > 0 {
-                    assert!(bucket.end >= Some(spans[recorded - 1].last), "{bucket:?}");
-                }
+                let ascend = |spans: &[Span]| {
+                    for pair in spans.windows(2) {
+                        assert!(pair[0].last < pair[1].first, "{key:?} overlaps: {bucket:?}");
+                    }
+                };
+                ascend(&spans);
+                ascend(&bucket.committed);
+                let mut all = [&spans[..], &bucket.committed].concat();
+                all.sort_unstable();
+                ascend(&all);
+                let open = bucket.open.last().map(|open| open.span.last);
+                assert!(bucket.end >= open, "{bucket:?}");
+                let hole = bucket.holes.first().map(|hole| hole.span.first);
+                assert!(hole.is_none() || bucket.end < hole, "{bucket:?}");
                 for open in bucket.open.iter().filter(|open| !open.pinned) {
                     assert!(open.span.first >= ledger.floor, "the floor passed an open file");
                 }

@@ -18,13 +18,7 @@ pub(super) fn apply(ledger: &mut Ledger, file: CommitFile) -> Result<(), Refusal
         return Err(Refusal::Mismatch);
     }
     let floor = ledger.floor;
-    let done = ledger.with_bucket(&key, |bucket| {
-        let done = bucket.open.remove(0);
-        if done.span.last >= floor {
-            bucket.cover(&done);
-        }
-        done
-    });
+    let done = ledger.with_bucket(&key, |bucket| bucket.close(0, floor));
     ledger.book.commit(done.events, done.dead_letters, length, crc);
     Ok(())
 }

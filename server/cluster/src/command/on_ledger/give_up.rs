@@ -8,7 +8,8 @@ use crate::command::reply::{Answer, LedgerReply};
 use crate::state::Ledger;
 
 /// Gives up an open Intent whose file is not there and cannot be built again, or a hole, because
-/// records in its range are lost. Its events are counted as lost.
+/// records in its range are lost. Its events are counted as lost, and the range is recorded like that of
+/// a file: whoever reads again from the floor passes what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUp {
     /// The bucket.
@@ -26,12 +27,10 @@ impl GiveUp {
         let bucket = ledger.buckets.get(&key).ok_or(Refusal::Unknown)?;
         let open = bucket.open.iter().position(|open| open.span == span);
         let hole = bucket.holes.iter().position(|hole| hole.span == span);
+        let floor = ledger.floor;
         let lost = match (open, hole) {
-            (Some(at), _) => ledger.with_bucket(&key, |bucket| bucket.open.remove(at).events),
-            (None, Some(at)) => ledger.with_bucket(&key, |bucket| {
-                bucket.end = bucket.end.max(Some(span.last));
-                bucket.holes.remove(at).events
-            }),
+            (Some(at), _) => ledger.with_bucket(&key, |bucket| bucket.close(at, floor).events),
+            (None, Some(at)) => ledger.with_bucket(&key, |bucket| bucket.close_hole(at, floor)),
             (None, None) => return Err(Refusal::Unknown),
         };
         ledger.book.lost = ledger.book.lost.saturating_add(lost);
