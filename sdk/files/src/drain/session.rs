@@ -148,6 +148,11 @@ const UNFINISHED_MAX: usize = 8192;
 /// How long a sink that was never tried may take to clean up.
 const UNTRIED: Duration = Duration::from_secs(5);
 
+/// Batches taken before others get the worker thread. What was just put is in memory, so that a drain
+/// with something to catch up never waits: whoever waits for an acknowledgement would wait for the
+/// drain. With a turn after each batch it would not catch up on a busy machine, and read the disk.
+const READS_PER_TURN: u64 = 4;
+
 /// Pause before the roots of former sinks are cleaned again.
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -244,6 +249,7 @@ impl Session {
 
     /// Works until there is a reason to end. Dropping the future is a crash.
     pub(super) async fn run(&mut self, stop: &CancellationToken) -> End {
+        let mut reads = 0_u64;
         loop {
             self.schedule();
             self.share.set_busy(self.held > 0);
@@ -265,9 +271,10 @@ impl Session {
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.apply(done),
                 read = self.reader.next(batch_bytes), if may_read => {
                     self.take(read);
-                    // What was just put is in memory, so that nothing here waits while there is more:
-                    // without this, whoever waits for an acknowledgement would wait for the drain.
-                    yield_now().await;
+                    reads += 1;
+                    if reads.is_multiple_of(READS_PER_TURN) {
+                        yield_now().await;
+                    }
                 }
                 () = sleep(nap) => self.caught_up |= may_read,
             }
