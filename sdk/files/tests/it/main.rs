@@ -10,6 +10,7 @@ mod groups;
 mod layout;
 mod ledger;
 mod local_disk;
+mod outage;
 mod rig;
 mod serializers;
 mod trouble;
