@@ -33,7 +33,8 @@ pub(crate) struct Bucket {
     pub(crate) quarantine: Option<Quarantine>,
     /// When an event was last added, in puts read.
     pub(crate) last_used: u64,
-    /// Since the last segment began, an event of the bucket went to another sink of the group.
+    /// Since the last segment began, an event of the bucket went to another sink of the group, or the
+    /// last segment was given up.
     pub(crate) passed_over: bool,
     /// How often the group had changed sinks when the last segment began.
     pub(crate) switches: u64,
@@ -201,6 +202,20 @@ impl Bucket {
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.rolled.iter().chain(self.filling.as_ref())
+    }
+
+    /// Notes that the ledger has given a rolled segment up, as the ledger does.
+    pub(crate) fn give_up(&mut self, id: u64, last: u64) {
+        let Some(at) = self.rolled.iter().position(|segment| segment.id == id) else { return };
+        // What waits in the holes before it is still to be filled.
+        let waits = |segment: &Segment| segment.hole && !segment.announced();
+        if !self.rolled.range(..at).any(waits) {
+            self.end = self.end.max(Some(last));
+        }
+        match self.rolled.get_mut(at + 1).or(self.filling.as_mut()) {
+            Some(next) => next.continues = false,
+            None => self.passed_over = true,
+        }
     }
 
     /// Whether nothing about it has to be remembered once the floor is `floor`.

@@ -493,11 +493,7 @@ impl Session {
             Ok(()) => {
                 error!(?span, "a file is lost: what it needs cannot be read");
                 if let Some(bucket) = self.table.get(number) {
-                    // What waits in the holes before it is still to be filled.
-                    let before = |it: &Segment| it.hole && !it.announced() && it.first < span.first;
-                    if !bucket.rolled.iter().any(before) {
-                        bucket.end = bucket.end.max(Some(span.last));
-                    }
+                    bucket.give_up(id, span.last);
                 }
                 self.forget_segment(number, id);
             }

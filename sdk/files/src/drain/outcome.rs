@@ -174,6 +174,7 @@ impl Session {
         let next_id = self.next_id + 1;
         let Some(segment) = self.segment_mut(bucket, id) else { return };
         let whole = events == segment.events;
+        let (last_wanted, missing) = (segment.last, segment.events.saturating_sub(events));
         if !whole && (segment.announced() || (!segment.hole && !lost)) {
             self.discard(member, closed.path);
             self.not_as_it_was(bucket, id, events, lost);
@@ -181,6 +182,8 @@ impl Session {
         }
         segment.stage = Stage::Staged(closed);
         segment.tries = 0;
+        // What a hole lacks the ledger counts when it is filled.
+        let lost_unannounced = !segment.announced() && !segment.hole;
         if !segment.announced() {
             segment.first = first;
             if more {
@@ -198,6 +201,9 @@ impl Session {
                 segment.events = events;
             }
         }
+        if lost_unannounced {
+            self.stretches.lose(last_wanted, missing);
+        }
         self.totals.rebuilt_files += 1;
         self.members[member].sink.metrics().rebuilt_files.inc();
     }
@@ -208,6 +214,8 @@ impl Session {
         if !segment.announced() && !segment.hole {
             // The ledger knows nothing of it.
             if lost {
+                let (last, missing) = (segment.last, segment.events.saturating_sub(events));
+                self.stretches.lose(last, missing);
                 self.forget_segment(bucket, id);
             } else {
                 self.end_fresh("the log gave other events than before");

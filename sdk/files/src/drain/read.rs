@@ -223,7 +223,7 @@ impl Session {
         let alone = self.group_of_one();
         let switches = self.switches;
         let bucket = self.table.at(number);
-        let continues = alone || (!bucket.passed_over && bucket.switches == switches);
+        let continues = !bucket.passed_over && (alone || bucket.switches == switches);
         bucket.passed_over = false;
         bucket.switches = switches;
         let segment = Segment {

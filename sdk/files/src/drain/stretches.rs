@@ -94,6 +94,15 @@ impl Stretches {
         }
     }
 
+    /// Counts `events` up to `last` that were read before, and are lost since. Lost offsets
+    /// are booked with the floor that passes all of them.
+    pub(crate) fn lose(&mut self, last: u64, events: u64) {
+        let at = self.list.partition_point(|stretch| stretch.to <= last);
+        if let Some(stretch) = self.list.get_mut(at) {
+            stretch.drops.lost += events;
+        }
+    }
+
     /// Forgets what the floor has passed.
     pub(crate) fn passed(&mut self, floor: u64) {
         while self.list.front().is_some_and(|stretch| stretch.to <= floor) {

@@ -30,7 +30,8 @@ impl Open {
 }
 
 impl Bucket {
-    /// Accepts an Intent; gives the events lost with the hole it closes.
+    /// Accepts an Intent; gives the events lost with the hole it closes. `lost`: how many
+    /// offsets of a range are.
     pub(super) fn intend(
         &mut self,
         token: u64,
@@ -102,7 +103,10 @@ impl Bucket {
             hole.events = left;
             return Ok(Some(0));
         }
-        if left > 0 && lost(intent.span()) == 0 {
+        // Where files have filled the beginning of the hole, they may lie in front of those.
+        let rest = self.end.is_some_and(|end| end + 1 == hole.span.first);
+        let from = if rest { 0 } else { hole.span.first };
+        if left > lost(Span { first: from, last: intent.last }) {
             return Err(Refusal::NotLost);
         }
         self.holes.remove(0);
@@ -154,14 +158,17 @@ impl Bucket {
             open.pinned = true;
             return Ok(());
         }
-        let end = self.holes.last().map(|it| it.span.last).or(self.end);
+        let recorded = self.committed.last().map(|it| it.last);
+        let end = self.holes.last().map(|it| it.span.last).max(self.end).max(recorded);
         match end {
             Some(end) if hole.span.first <= end => return Err(Refusal::Overlap { end }),
             _ if hole.span.first < floor => return Err(Refusal::BelowFloor { floor }),
             _ => (),
         }
+        // What was given up between them stays apart.
+        let apart = |hole: &Hole| recorded.is_some_and(|last| hole.span.first <= last);
         match self.holes.last_mut() {
-            Some(last) if continues && last.dead_letters == hole.dead_letters => {
+            Some(last) if continues && last.dead_letters == hole.dead_letters && !apart(last) => {
                 last.span.last = hole.span.last;
                 last.events += hole.events;
             }

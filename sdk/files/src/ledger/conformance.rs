@@ -45,6 +45,8 @@ pub async fn check<S: Subject>(new: impl AsyncFn() -> S) {
     holes_are_filled_from_their_beginning(&new().await).await;
     only_what_is_lost_is_given_up(&new().await).await;
     what_is_given_up_is_recorded(&new().await).await;
+    holes_lack_what_is_lost(&new().await).await;
+    holes_are_not_joined_over_what_is_given_up(&new().await).await;
     only_listed_losses_are_booked(&new().await).await;
 }
 
@@ -501,6 +503,46 @@ async fn what_is_given_up_is_recorded(subject: &dyn Subject) {
     holder.done(holder.intent("a", 40, 44, Some(34))).await;
     assert_eq!(holder.raise(0, 45).await, Ok(()));
     assert_eq!(holder.state("a").await, None);
+}
+
+/// What a hole lacks may lie in front of the file that fills its end.
+async fn holes_lack_what_is_lost(subject: &dyn Subject) {
+    let (holder, _) = Holder::new(subject).await;
+    assert_eq!(holder.hole("a", 10, 30, 21).await, Ok(()));
+    assert_eq!(holder.hole("b", 10, 30, 21).await, Ok(()));
+    let short = Intent { events: 18, ..holder.intent("a", 13, 30, None) };
+    subject.lose(span(0, 9)).await;
+    assert_eq!(holder.intend(short.clone()).await, Err(Refusal::NotLost));
+    subject.lose(span(10, 12)).await;
+    let shorter = Intent { events: 17, ..short.clone() };
+    assert_eq!(holder.intend(shorter).await, Err(Refusal::NotLost), "four are missing");
+    holder.done(short).await;
+    holder.done(Intent { events: 8, ..holder.intent("b", 13, 20, None) }).await;
+    holder.done(Intent { events: 10, ..holder.intent("b", 21, 30, Some(20)) }).await;
+    assert_eq!(holder.raise(0, 31).await, Ok(()));
+    assert_eq!(holder.state("a").await, None);
+    assert_eq!(holder.state("b").await, None);
+}
+
+/// A hole is not joined to one before what was given up: that would be read again with it.
+async fn holes_are_not_joined_over_what_is_given_up(subject: &dyn Subject) {
+    let (holder, _) = Holder::new(subject).await;
+    assert_eq!(holder.hole("a", 10, 14, 5).await, Ok(()));
+    assert_eq!(holder.hole("a", 20, 24, 5).await, Ok(()));
+    subject.lose(span(21, 21)).await;
+    let key = holder.bucket("a");
+    let answer = holder.ledger.give_up(holder.token, key.clone(), span(20, 24)).await;
+    assert_eq!(refusal(answer), Ok(()));
+    let add = async |first, last| {
+        let hole = Hole { span: span(first, last), events: 1, dead_letters: false };
+        refusal(holder.ledger.add_hole(holder.token, key.clone(), hole, true).await)
+    };
+    assert_eq!(add(22, 34).await, Err(Refusal::Overlap { end: 24 }));
+    assert_eq!(add(30, 34).await, Ok(()));
+    let (_, grant) = holder.next().await;
+    let state = grant.buckets.iter().find(|state| state.bucket == key).expect("it is known");
+    let holes: Vec<_> = state.holes.iter().map(|hole| hole.span).collect();
+    assert_eq!(holes, [span(10, 14), span(30, 34)]);
 }
 
 async fn only_listed_losses_are_booked(subject: &dyn Subject) {

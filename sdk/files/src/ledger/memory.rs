@@ -153,8 +153,7 @@ impl State {
     }
 
     fn lost_in(&self, span: Span) -> u64 {
-        let overlaps = self.lost.iter().filter(|lost| lost.overlaps(span));
-        overlaps.map(|lost| lost.last.min(span.last) - lost.first.max(span.first) + 1).sum()
+        lost_in(&self.lost, span)
     }
 
     fn check_end(&self, last: u64) -> Result<(), Refusal> {
@@ -185,9 +184,10 @@ impl State {
         self.check_root(&intent.bucket, roots)?;
         self.check_end(intent.last)?;
         let floor = self.floor;
-        let lost = self.lost_in(intent.span());
+        let spans = self.lost.clone();
+        let lost = move |span| lost_in(&spans, span);
         let key = intent.bucket.clone();
-        let given_up = self.bucket(&key, |it| it.intend(token, intent, floor, |_| lost))?;
+        let given_up = self.bucket(&key, |it| it.intend(token, intent, floor, &lost))?;
         self.book.lost += given_up;
         Ok(())
     }
@@ -207,6 +207,12 @@ impl State {
         book.bytes += length;
         Ok(())
     }
+}
+
+/// How many offsets of `span` are lost.
+fn lost_in(lost: &[Span], span: Span) -> u64 {
+    let overlaps = lost.iter().filter(|lost| lost.overlaps(span));
+    overlaps.map(|lost| lost.last.min(span.last) - lost.first.max(span.first) + 1).sum()
 }
 
 fn check_events(span: Span, events: u64) -> Result<(), Refusal> {

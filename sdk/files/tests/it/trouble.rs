@@ -377,6 +377,32 @@ fn files_whose_events_are_lost_before_they_were_placed_are_given_up() {
     });
 }
 
+/// What was read, was not kept in memory, and cannot be read again is counted.
+#[test]
+fn events_lost_before_their_file_was_announced_are_in_the_books() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.limits.buffer_bytes = 1 << 10;
+        let disk = MemoryDisk::new();
+        let (drain, handle) = rig.drain(&sink(), &disk);
+        let test = async {
+            put(&rig, 0..5).await;
+            wait(&handle, "first files", |status| status.floor == 10).await;
+            disk.refuse("/data/web", FsErrorKind::Unavailable);
+            put(&rig, 5..505).await;
+            wait(&handle, "cold", |status| status.caught_up && status.cold_files == 2).await;
+            rig.log.lose(10, 30);
+            rig.ledger.lose(Span { first: 10, last: 29 });
+            disk.accept("/data/web");
+            wait(&handle, "the rest", |status| status.floor == 1_010).await;
+        };
+        beside(drain, test).await;
+        let book = rig.ledger.book();
+        assert_eq!((book.stored, book.in_files, book.lost), (1_010, 990, 20), "{book:?}");
+        assert_eq!(by_directory(&disk)["/data/web/a"], lines("a", 0..5) + &lines("a", 15..505));
+    });
+}
+
 /// Nothing new can be made in the root, but what is wanted is there already: that is said, and the
 /// rest goes on.
 #[test]

@@ -47,16 +47,19 @@ impl ResolveBucket {
             return Err(Rejected::Nothing);
         }
         let before = ledger.cost();
+        let floor = ledger.floor;
         let dropped = ledger.with_bucket(&self.bucket, |bucket| {
             bucket.quarantine = None;
             match self.resolution {
                 Resolution::Retry => 0,
                 Resolution::Discard => {
                     let waiting = bucket.waiting();
-                    let holes = bucket.holes.last().map(|hole| hole.span.last);
-                    bucket.end = bucket.end.max(holes);
-                    bucket.open.clear();
-                    bucket.holes.clear();
+                    while !bucket.open.is_empty() {
+                        bucket.close(0, floor);
+                    }
+                    while !bucket.holes.is_empty() {
+                        bucket.close_hole(0, floor);
+                    }
                     waiting
                 }
             }

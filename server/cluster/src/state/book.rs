@@ -21,7 +21,8 @@ pub struct Book {
     pub dead_lettered: u64,
     /// Events dropped by policy, by rule.
     pub dropped: BTreeMap<String, u64>,
-    /// Events lost to quarantined corruption or an abandoned lineage.
+    /// Events lost to quarantined corruption or an abandoned lineage; at the end of a lineage at most
+    /// those that stand nowhere else.
     pub lost: u64,
     /// Committed files, dead letters included.
     pub files: u64,

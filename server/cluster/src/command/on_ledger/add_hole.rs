@@ -41,7 +41,9 @@ impl AddHole {
             return Ok(Answer::default());
         }
         let end = known.and_then(|bucket| {
-            bucket.holes.last().map(|hole| hole.span.last).into_iter().chain(bucket.end).max()
+            let recorded = bucket.committed.last().map(|span| span.last);
+            let hole = bucket.holes.last().map(|hole| hole.span.last);
+            bucket.end.into_iter().chain(hole).chain(recorded).max()
         });
         if let Some(end) = end
             && span.first <= end
@@ -56,12 +58,19 @@ impl AddHole {
             return Err(Refusal::Full);
         }
         ledger.end = ledger.end.max(span.last.saturating_add(1));
-        ledger.with_bucket(&key, |bucket| match bucket.holes.last_mut() {
-            Some(before) if continues && before.dead_letters == dead_letters => {
-                before.span.last = span.last;
-                before.events = before.events.saturating_add(events);
+        ledger.with_bucket(&key, |bucket| {
+            // What was given up between them stays apart.
+            let recorded = bucket.committed.last().map(|span| span.last);
+            let apart = |hole: &Hole| recorded.is_some_and(|last| hole.span.first <= last);
+            match bucket.holes.last_mut() {
+                Some(before)
+                    if continues && before.dead_letters == dead_letters && !apart(before) =>
+                {
+                    before.span.last = span.last;
+                    before.events = before.events.saturating_add(events);
+                }
+                _ => bucket.holes.push(hole),
             }
-            _ => bucket.holes.push(hole),
         });
         Ok(Answer::default())
     }

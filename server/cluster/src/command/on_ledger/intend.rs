@@ -35,13 +35,11 @@ pub(super) fn apply(
     let cost = intent.cost() + intent.bucket.cost() + 128;
     *room = room.checked_sub(cost).ok_or(Refusal::Full)?;
     ledger.end = ledger.end.max(intent.last.saturating_add(1));
-    let lost = hole.map_or(0, |left| if left.span_done { left.events } else { 0 });
-    if lost > 0 {
-        let span = intent.span();
-        if (context.lost)(span.first, span.last.saturating_add(1)) == 0 {
+    if let Some(left) = hole.filter(|left| left.span_done && left.events > 0) {
+        if left.events > (context.lost)(left.from, intent.last.saturating_add(1)) {
             return Err(Refusal::NotLost);
         }
-        ledger.book.lost = ledger.book.lost.saturating_add(lost);
+        ledger.book.lost = ledger.book.lost.saturating_add(left.events);
     }
     ledger.with_bucket(&intent.bucket, |bucket| {
         bucket.end = Some(intent.last);
@@ -138,6 +136,9 @@ struct Left {
     span_done: bool,
     /// Events of the hole that are not in the file.
     events: u64,
+    /// They lie above. Where files have filled the beginning of the hole, they may lie in front of
+    /// those.
+    from: u64,
 }
 
 /// The range follows on what the bucket has; gives what is left if it fills a hole.
@@ -180,5 +181,7 @@ fn accept(known: Option<&Bucket>, intent: &Intent, floor: u64) -> Result<Option<
     let Some(events) = hole.events.checked_sub(intent.events) else {
         return Err(Refusal::Invalid("more events than the hole has".to_owned()));
     };
-    Ok(Some(Left { span_done: intent.last == hole.span.last, events }))
+    let rest = end.is_some_and(|end| end + 1 == hole.span.first);
+    let from = if rest { 0 } else { hole.span.first };
+    Ok(Some(Left { span_done: intent.last == hole.span.last, events, from }))
 }

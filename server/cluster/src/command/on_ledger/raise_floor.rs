@@ -53,12 +53,15 @@ impl RaiseFloor {
         let Some(mut left) = passed.checked_sub(ended) else {
             return Err(Refusal::Invalid("more events than the range has".to_owned()));
         };
+        let mut too_many = 0;
         if context.sealed_end == Some(to) {
             // Files above the floor were booked when they were committed, and what is announced will be.
             let waiting =
                 ledger.buckets.values().fold(0, |sum: u64, it| sum.saturating_add(it.waiting()));
             let booked = ledger.book.ended().saturating_add(ended).saturating_add(waiting);
             left = left.min(stored.saturating_sub(booked));
+            // Offsets that are lost were counted again when they were read again under another token.
+            too_many = booked.saturating_sub(stored);
         }
         if drops.lost > 0 && drops.lost > (context.lost)(from, to) {
             return Err(Refusal::NotLost);
@@ -75,6 +78,7 @@ impl RaiseFloor {
         ledger.book.in_files = ledger.book.in_files.saturating_add(delivered);
         ledger.book.dead_lettered = ledger.book.dead_lettered.saturating_add(dead_lettered);
         ledger.book.pass(&drops);
+        ledger.book.lost = ledger.book.lost.saturating_sub(too_many);
         Ok(Answer::default())
     }
 }
