@@ -53,10 +53,12 @@ pub(crate) const SUITES: &[Suite] = &[
             "deploy-acceptance",
             &[
                 "--test-threads=1",
+                "--skip=hdfs::buckets::",
                 "--skip=hdfs::by_hand::",
                 "--skip=hdfs::faults::",
                 "--skip=hdfs::kerberos::",
                 "--skip=hdfs::kill::",
+                "--skip=hdfs::outage::",
                 "--skip=hdfs::send::",
                 "--skip=hdfs::zombies::",
                 "--skip=mutants::",

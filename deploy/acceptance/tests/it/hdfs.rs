@@ -1,5 +1,6 @@
 //! Files on a real HDFS.
 
+mod buckets;
 mod by_hand;
 mod contract;
 mod failover;
@@ -7,6 +8,7 @@ mod faults;
 mod kerberos;
 mod kill;
 mod named_steps;
+mod outage;
 mod send;
 mod zombies;
 

@@ -1,7 +1,7 @@
 //! `kill -9` of the node, again and again, while it writes to HDFS.
 
 use super::{load, no_staging_but_of_living_tokens, node, verify};
-use deploy_acceptance::{Hdfs, pause, rounds};
+use deploy_acceptance::{Hdfs, pause, rounds, say};
 use std::time::Duration;
 
 #[test]
@@ -23,5 +23,5 @@ fn no_kill_loses_doubles_or_reorders_an_event_on_hdfs() {
     node.drained(Duration::from_secs(120));
     let verified = verify(hdfs, &node, &ledger, "kill");
     no_staging_but_of_living_tokens(hdfs, "kill");
-    println!("{kills} kills on HDFS, {} acked", verified["acked"]);
+    say(&format!("{kills} kills on HDFS, {} acked", verified["acked"]));
 }

@@ -2,7 +2,7 @@
 
 use super::contract::file_system;
 use bytes::Bytes;
-use deploy_acceptance::{Hdfs, rounds};
+use deploy_acceptance::{Hdfs, say};
 use sdk_files::fs::{FileSystem, FsErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_fence_no_zombie_makes_a_final() {
     let Some(hdfs) = Hdfs::shared() else { return };
-    let races = rounds(200, 2_000);
+    let seeds = sdk_seeds::range(200, 2_000);
     let root = format!("{}/zombies", hdfs.url());
     // Two processes: each with its own connection.
     let (zombie, heir) = (file_system(hdfs), file_system(hdfs));
@@ -40,8 +40,8 @@ async fn after_a_fence_no_zombie_makes_a_final() {
         finals += outcome.finals;
         late += outcome.late;
     };
-    for number in 0..races {
-        if number >= AT_ONCE {
+    for number in seeds.clone() {
+        if running.len() as u64 >= AT_ONCE {
             take(running.join_next().await.expect("a race").expect("it ends"));
         }
         running.spawn(race(number, root.clone(), Arc::clone(&zombie), Arc::clone(&heir)));
@@ -49,9 +49,9 @@ async fn after_a_fence_no_zombie_makes_a_final() {
     while let Some(outcome) = running.join_next().await {
         take(outcome.expect("it ends"));
     }
-    println!("{races} races, {finals} finals, {late} late");
+    say(&format!("races {seeds:?}, {finals} finals, {late} late"));
     for ((call, kind), count) in &table {
-        println!("zombies that learned of it at {call} ({kind}): {count}");
+        say(&format!("zombies that learned of it at {call} ({kind}): {count}"));
     }
     assert_eq!(late, 0, "late finals");
     assert!(finals > 0, "no zombie was ever fast enough: the race proves nothing");
