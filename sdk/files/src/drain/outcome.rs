@@ -174,7 +174,7 @@ impl Session {
         let next_id = self.next_id + 1;
         let Some(segment) = self.segment_mut(bucket, id) else { return };
         let whole = events == segment.events;
-        let (last_wanted, missing) = (segment.last, segment.events.saturating_sub(events));
+        let (began, missing) = (segment.first, segment.events.saturating_sub(events));
         if !whole && (segment.announced() || (!segment.hole && !lost)) {
             self.discard(member, closed.path);
             self.not_as_it_was(bucket, id, events, lost);
@@ -202,7 +202,7 @@ impl Session {
             }
         }
         if lost_unannounced {
-            self.stretches.lose(last_wanted, missing);
+            self.stretches.lose(began, missing);
         }
         self.totals.rebuilt_files += 1;
         self.members[member].sink.metrics().rebuilt_files.inc();
@@ -214,8 +214,8 @@ impl Session {
         if !segment.announced() && !segment.hole {
             // The ledger knows nothing of it.
             if lost {
-                let (last, missing) = (segment.last, segment.events.saturating_sub(events));
-                self.stretches.lose(last, missing);
+                let (began, missing) = (segment.first, segment.events.saturating_sub(events));
+                self.stretches.lose(began, missing);
                 self.forget_segment(bucket, id);
             } else {
                 self.end_fresh("the log gave other events than before");

@@ -94,10 +94,11 @@ impl Stretches {
         }
     }
 
-    /// Counts `events` up to `last` that were read before, and are lost since. Lost offsets
-    /// are booked with the floor that passes all of them.
-    pub(crate) fn lose(&mut self, last: u64, events: u64) {
-        let at = self.list.partition_point(|stretch| stretch.to <= last);
+    /// Counts `events` from `first` on that were read before, and are lost since. They are booked where
+    /// their file began: the floor has not passed that, so every raise that books them begins below
+    /// them. One that does not reach all of them yet is refused, and a later one is not.
+    pub(crate) fn lose(&mut self, first: u64, events: u64) {
+        let at = self.list.partition_point(|stretch| stretch.to <= first);
         if let Some(stretch) = self.list.get_mut(at) {
             stretch.drops.lost += events;
         }
