@@ -97,7 +97,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Lets the floor pass the range of an open Intent, or a range above all that the bucket has
     /// recorded, for which there is no file yet. Such a hole is filled later by Intents inside it,
-    /// from its beginning on, before any Intent above it. `continues` joins it to the hole before.
+    /// from its beginning on, before any Intent above it. `continues` joins it to the hole before,
+    /// unless something was given up between them.
     async fn add_hole(
         &self,
         token: u64,
