@@ -1,4 +1,4 @@
-//! A request's body that says how many bytes it has given out.
+//! A request's body that says how many bytes it has given out, and gives out a long message in one piece.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +19,13 @@ pub(crate) fn meter(mut request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<Arc<Connection>>() else { return request };
     let charge = Charge::new(Arc::clone(connection));
     request.extensions_mut().insert(Arc::clone(&charge));
-    request.map(|body| Body::new(Metered { body, charge }))
+    request.map(|body| Body::new(Metered { body, rest: Bytes::new(), charge }))
 }
 
 struct Metered {
     body: Body,
+    /// Of the last frame, what was not given out yet.
+    rest: Bytes,
     charge: Arc<Charge>,
 }
 
@@ -35,20 +37,31 @@ impl http_body::Body for Metered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.charge.take(data);
+        while self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
         }
-        Poll::Ready(frame)
+        let bytes = self.charge.take(&self.rest);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let more = self.rest.len() as u64;
+        let body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + more);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + more);
+        }
+        hint
     }
 }

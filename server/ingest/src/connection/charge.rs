@@ -23,10 +23,11 @@ impl Charge {
         Arc::new(Charge { connection, held: AtomicUsize::new(0), messages: Mutex::default() })
     }
 
-    /// The body has given out `bytes`.
-    pub(crate) fn take(&self, bytes: &[u8]) {
-        self.held.fetch_add(self.connection.take_unread(bytes.len()), Ordering::Relaxed);
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).feed(bytes);
+    /// The body is to give out some of `bytes` next; returns how many, at least one.
+    pub(crate) fn take(&self, bytes: &[u8]) -> usize {
+        let bytes = self.messages.lock().unwrap_or_else(PoisonError::into_inner).feed(bytes);
+        self.held.fetch_add(self.connection.take_unread(bytes), Ordering::Relaxed);
+        bytes
     }
 
     /// The first complete message of it that was not split off yet is now on its own.

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 /// A flag and a length.
 const HEADER_BYTES: usize = 5;
 
+/// A message longer than this is given out apart from its header and from what comes behind it.
+const SHORT_BYTES_MAX: usize = 4096;
+
 /// Counts what each message takes on the wire. What is in it says less: fields that are not known are
 /// dropped when it is read.
 #[derive(Debug, Default)]
@@ -19,9 +22,15 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Moves on over `bytes`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    /// Moves on over `bytes`, up to the end of a long message's header or content; returns how many of
+    /// them that is.
+    ///
+    /// tonic gathers a message in a buffer for which it asks when it has read the header. What stands in
+    /// its buffer by then is copied again, and room for the message is made a second time behind it.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> usize {
+        let mut fed = 0;
+        while fed < bytes.len() {
+            let bytes = &bytes[fed..];
             let part = if self.header_len < HEADER_BYTES {
                 let part = (HEADER_BYTES - self.header_len).min(bytes.len());
                 self.header[self.header_len..self.header_len + part]
@@ -36,12 +45,19 @@ impl Messages {
                 part
             };
             self.bytes += part;
-            bytes = &bytes[part..];
-            if self.header_len == HEADER_BYTES && self.content_left == 0 {
+            fed += part;
+            let header = self.bytes == HEADER_BYTES;
+            let long = self.bytes + self.content_left > HEADER_BYTES + SHORT_BYTES_MAX;
+            let end = self.header_len == HEADER_BYTES && self.content_left == 0;
+            if end {
                 self.complete.push_back(std::mem::take(&mut self.bytes));
                 self.header_len = 0;
             }
+            if long && (header || end) {
+                break;
+            }
         }
+        fed
     }
 
     /// What the next message took, its header included.
@@ -66,11 +82,34 @@ mod tests {
         body.extend([0, 0, 0]);
         for size in [1, 4, 5, 6, 299, 4096, body.len()] {
             let mut messages = Messages::default();
-            body.chunks(size).for_each(|bytes| messages.feed(bytes));
+            for mut bytes in body.chunks(size) {
+                while !bytes.is_empty() {
+                    bytes = &bytes[messages.feed(bytes)..];
+                }
+            }
             for length in lengths {
                 assert_eq!(messages.take(), length + 5, "in pieces of {size}");
             }
             assert_eq!(messages.take(), 0, "the last is not complete");
         }
+    }
+
+    #[test]
+    fn a_long_message_stands_apart_and_short_ones_together() {
+        let mut body = Vec::new();
+        for length in [10, 20, 70_000, 30, 40] {
+            body.push(0);
+            body.extend(u32::to_be_bytes(length));
+            body.resize(body.len() + length as usize, 7);
+        }
+        let mut messages = Messages::default();
+        let mut cuts = Vec::new();
+        let mut at = 0;
+        while at < body.len() {
+            let fed = messages.feed(&body[at..]);
+            cuts.push(fed);
+            at += fed;
+        }
+        assert_eq!(cuts, [15 + 25 + 5, 70_000, 35 + 45]);
     }
 }
