@@ -52,12 +52,12 @@ impl Storage for RealStorage {
 
     fn open(&self, path: &Path, read_only: bool) -> io::Result<Arc<dyn StorageFile>> {
         let file = File::options().read(true).write(!read_only).open(path)?;
-        Ok(Arc::new(RealFile::new(file)))
+        Ok(Arc::new(RealFile::new(file, read_only)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile::new(file)))
+        Ok(Arc::new(RealFile::new(file, false)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,33 +101,63 @@ impl Storage for RealStorage {
 
 /// Written past the page cache (`O_DIRECT`) wherever whole blocks are written and the file system can:
 /// what was just put is read from memory, so a copy in the page cache would cost a page for every 4 KiB
-/// and push out what others read.
+/// and push out what others read. Long reads go past it too: mostly, what is read is read once.
 struct RealFile {
     file: File,
-    /// The same file, opened for direct writes at the first of them; `None`: it cannot be.
+    read_only: bool,
+    /// The same file, opened for direct access at the first of it; `None`: it cannot be.
     direct: OnceLock<Option<File>>,
 }
 
-/// What one direct write takes.
+/// What one direct read or write moves.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Reads from this length on go past the page cache; shorter ones may find their pages there.
+const DIRECT_READ_BYTES_MIN: usize = 64 << 10;
 
 thread_local! {
     static PIECE: RefCell<Piece> = RefCell::new(Piece::new());
 }
 
 impl RealFile {
-    fn new(file: File) -> Self {
-        Self { file, direct: OnceLock::new() }
+    fn new(file: File, read_only: bool) -> Self {
+        Self { file, read_only, direct: OnceLock::new() }
     }
 
     fn direct(&self) -> Option<&File> {
         let open = || {
-            // A second descriptor: readers go through the page cache, which the kernel keeps coherent.
+            // A second descriptor: short reads go through the page cache, which the kernel keeps coherent.
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             let flags = OFlags::DIRECT.bits() as i32;
-            File::options().write(true).custom_flags(flags).open(path).ok()
+            File::options().read(true).write(!self.read_only).custom_flags(flags).open(path).ok()
         };
         self.direct.get_or_init(open).as_ref()
+    }
+
+    /// Appends what there is of `length` bytes at `at`, or the first of them; `None`: not to be read
+    /// directly.
+    fn read_direct(
+        &self,
+        buffer: &mut Vec<u8>,
+        length: usize,
+        at: u64,
+    ) -> Option<io::Result<usize>> {
+        let long = length >= DIRECT_READ_BYTES_MIN;
+        let file = long.then(|| self.direct()).flatten()?;
+        let before = (at % PAGE as u64) as usize;
+        let pages = (before + length).next_multiple_of(PAGE).min(PIECE_BYTES);
+        PIECE.with_borrow_mut(|piece| {
+            let piece = &mut piece.bytes()[..pages];
+            match rustix::io::pread(file, &mut *piece, at - before as u64) {
+                Err(Errno::INVAL) => None,
+                Err(error) => Some(Err(error.into())),
+                Ok(read) => {
+                    let there = &piece[before.min(read)..read.min(before + length)];
+                    buffer.extend_from_slice(there);
+                    Some(Ok(there.len()))
+                }
+            }
+        })
     }
 
     /// `None`: not to be written directly.
@@ -153,11 +183,16 @@ impl StorageFile for RealFile {
         let start = buffer.len();
         buffer.reserve_exact(length);
         while buffer.len() - start < length {
-            let at = at + (buffer.len() - start) as u64;
-            match rustix::io::pread(&self.file, spare_capacity(buffer), at) {
+            let read = buffer.len() - start;
+            let (left, at) = (length - read, at + read as u64);
+            let result = self
+                .read_direct(buffer, left, at)
+                .unwrap_or_else(|| Ok(rustix::io::pread(&self.file, spare_capacity(buffer), at)?));
+            match result {
                 Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
+                Ok(_) => (),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
             }
         }
         // The buffer may have had room for more than was asked for.
@@ -207,9 +242,13 @@ impl Piece {
         Self { memory, start }
     }
 
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + PIECE_BYTES]
+    }
+
     /// As much of `slices` as there is room for.
     fn fill(&mut self, slices: &[IoSlice<'_>]) -> &[u8] {
-        let piece = &mut self.memory[self.start..self.start + PIECE_BYTES];
+        let piece = self.bytes();
         let mut filled = 0;
         for slice in slices {
             let taken = slice.len().min(PIECE_BYTES - filled);

@@ -6,6 +6,7 @@
 mod basics;
 mod freeing;
 mod model;
+mod reads;
 mod repair;
 mod sectors;
 mod slow_fill;
