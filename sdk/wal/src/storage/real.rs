@@ -112,6 +112,10 @@ struct RealFile {
 /// What one direct read or write moves.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// Writes take turns in so many pieces: memory that a device, or a hypervisor in its place, has just read
+/// is filled at half the speed (3.3 GB/s against 6 here, 11 for memory that nobody else has read).
+const PIECES: usize = 4;
+
 /// Reads from this length on go past the page cache; shorter ones may find their pages there.
 const DIRECT_READ_BYTES_MIN: usize = 64 << 10;
 
@@ -233,21 +237,26 @@ impl StorageFile for RealFile {
 struct Piece {
     memory: Vec<u8>,
     start: usize,
+    /// Whose turn it is.
+    turn: usize,
 }
 
 impl Piece {
     fn new() -> Self {
-        let memory = vec![0; PIECE_BYTES + PAGE];
+        // Zeros take no memory until they are touched.
+        let memory = vec![0; PIECES * PIECE_BYTES + PAGE];
         let start = memory.as_ptr().align_offset(PAGE);
-        Self { memory, start }
+        Self { memory, start, turn: 0 }
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + PIECE_BYTES]
+        let start = self.start + self.turn * PIECE_BYTES;
+        &mut self.memory[start..start + PIECE_BYTES]
     }
 
     /// As much of `slices` as there is room for.
     fn fill(&mut self, slices: &[IoSlice<'_>]) -> &[u8] {
+        self.turn = (self.turn + 1) % PIECES;
         let piece = self.bytes();
         let mut filled = 0;
         for slice in slices {
