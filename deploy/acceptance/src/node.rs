@@ -272,6 +272,18 @@ impl Node {
     }
 }
 
+/// What a failed test of it leaves to be read.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let status = http_get(&format!("{}/api/v1/status", self.admin()));
+            let status = status.map_or_else(|error| error, |(_, body)| body);
+            let log = tail(&self.folder.path().join("node.log"));
+            eprintln!("status of the node: {status}\nthe end of its log:\n{log}");
+        }
+    }
+}
+
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

@@ -174,9 +174,14 @@ impl Drains {
             self.begin_due();
             self.forget_sinks();
             let changed = stop.run_until_cancelled(async {
-                // Nothing changes when the control plane has ended; then the process ends too.
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() {
+                        // Nothing changes when the control plane has ended; then the process ends too.
+                        std::future::pending::<()>().await;
+                    },
+                    // What the state named before it was open here begins now: the state may never
+                    // change again.
+                    () = self.options.lineages.opened() => (),
                 }
                 tokio::time::sleep(STRIDE).await;
             });

@@ -24,6 +24,7 @@ use server_cluster::{FlowId, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -71,6 +72,8 @@ pub(crate) struct Lineages {
     changing: tokio::sync::Mutex<()>,
     /// Once the node stops: nothing is opened any more.
     stopping: CancellationToken,
+    /// Told of each lineage that is opened.
+    opened: Notify,
 }
 
 /// A lineage of the state: its spec version, and its length if it is sealed.
@@ -176,7 +179,19 @@ impl Lineages {
             given_up: Arc::default(),
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
+            opened: Notify::new(),
         })
+    }
+
+    /// Waits for a lineage to be opened, or returns at once if one was since the last time. The state
+    /// names a lineage before it is open here. For one that waits; cancel-safe.
+    pub(crate) async fn opened(&self) {
+        self.opened.notified().await;
+    }
+
+    fn hold(&self, lineage: Lineage, held: HeldLineage) {
+        self.lock().insert(lineage, held);
+        self.opened.notify_one();
     }
 
     /// A held lineage.
@@ -371,7 +386,7 @@ impl Lineages {
                 (Some(_), None) => return Ok(()),
                 (None, Some(end)) => {
                     let held = self.open_sealed(*lineage, &version, *end).await?;
-                    self.lock().insert(*lineage, held.clone());
+                    self.hold(*lineage, held.clone());
                     sealed.push((*lineage, *end));
                     before.push(held);
                 }
@@ -382,7 +397,7 @@ impl Lineages {
                         self.open_written(*lineage, &version, &earlier, last.as_ref()).await?;
                     before.iter().for_each(|held| held.held.superseded());
                     let held = Held::Written(Arc::clone(&open.shard));
-                    self.lock().insert(*lineage, HeldLineage { held, version });
+                    self.hold(*lineage, HeldLineage { held, version });
                     if let Some(flow) = self.options.flows.by_id(lineage.flow)
                         && let Some(slot) = flow.shards.get(lineage.shard as usize)
                     {
