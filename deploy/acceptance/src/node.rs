@@ -274,6 +274,7 @@ impl Node {
 
 /// What a failed test of it leaves to be read.
 impl Drop for Node {
+    #[allow(clippy::print_stderr, reason = "the test's own output")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let status = http_get(&format!("{}/api/v1/status", self.admin()));
