@@ -1,4 +1,4 @@
-//! A request's body that says how many bytes it has given out, and gives out a long message in one piece.
+//! A request's body that says how many bytes it has given out, and keeps long messages apart.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Request;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -52,16 +52,5 @@ impl http_body::Body for Metered {
 
     fn is_end_stream(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let more = self.rest.len() as u64;
-        let body = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower() + more);
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + more);
-        }
-        hint
     }
 }

@@ -8,7 +8,7 @@ const HEADER_BYTES: usize = 5;
 /// A message longer than this is given out apart from its header and from what comes behind it.
 const SHORT_BYTES_MAX: usize = 4096;
 
-/// Counts what each message takes on the wire. What is in it says less: fields that are not known are
+/// Counts what each message takes on the wire, and says where a body is to be cut. What is in it says less: fields that are not known are
 /// dropped when it is read.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
