@@ -7,6 +7,7 @@ mod freshness;
 #[cfg(test)]
 pub(crate) mod rig;
 mod sinks;
+mod undrained;
 
 use crate::cluster::Cluster;
 use crate::data_dir::DataDir;
@@ -197,6 +198,7 @@ impl Figures {
                 sink.flow, sink.name, sink.state, sink.reason
             ));
         }
+        reasons.extend(self.undrained());
         for disk in disks.iter().filter(|disk| disk.mark != "ok") {
             reasons.push(disks::sentence(disk));
         }

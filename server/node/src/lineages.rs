@@ -42,6 +42,8 @@ pub(crate) enum Held {
 pub(crate) struct HeldLineage {
     pub(crate) held: Held,
     pub(crate) version: Arc<Version>,
+    /// When it was opened, on the monotonic clock.
+    pub(crate) opened: Duration,
 }
 
 /// What lineages are opened with.
@@ -397,7 +399,8 @@ impl Lineages {
                         self.open_written(*lineage, &version, &earlier, last.as_ref()).await?;
                     before.iter().for_each(|held| held.held.superseded());
                     let held = Held::Written(Arc::clone(&open.shard));
-                    self.hold(*lineage, HeldLineage { held, version });
+                    let opened = self.options.clock.monotonic();
+                    self.hold(*lineage, HeldLineage { held, version, opened });
                     if let Some(flow) = self.options.flows.by_id(lineage.flow)
                         && let Some(slot) = flow.shards.get(lineage.shard as usize)
                     {
@@ -447,7 +450,8 @@ impl Lineages {
         let failed = |error: BoxError| LineageError::Log { lineage, doing: "read", error };
         let sealed = opened.await.map_err(|error| failed(Box::new(error)))?;
         let sealed = sealed.map_err(|error| failed(Box::new(error)))?;
-        Ok(HeldLineage { held: Held::Sealed(Arc::new(sealed)), version: Arc::clone(version) })
+        let (held, version) = (Held::Sealed(Arc::new(sealed)), Arc::clone(version));
+        Ok(HeldLineage { held, version, opened: self.options.clock.monotonic() })
     }
 
     async fn open_written(

@@ -1,7 +1,7 @@
-//! What a node forgets.
+//! What a node forgets, and what it does not keep to itself.
 
 use super::Figures;
-use super::rig::{config, started};
+use super::rig::{config, send, started};
 use crate::http::Faces as _;
 use crate::node::Node;
 use proto::v1;
@@ -53,4 +53,25 @@ async fn versions_that_are_gone_leave_nothing_behind() {
     let shown = figures.metrics();
     assert!(!shown.contains("collector_sink_ok{flow=\"default\",sink=\"out0\"}"), "{shown}");
     node.stop().await;
+}
+
+/// A backlog that stays because nothing drains it is a reason, however well all sinks are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_drains_is_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = started(config(folder.path())).await;
+    let figures = Arc::clone(node.figures());
+    figures.drains.finish(Duration::from_secs(10)).await;
+    send(&node, 10).await;
+    for _ in 0..800 {
+        let status = figures.look();
+        if let Some(reason) = status.reasons.iter().find(|it| it.contains("nothing drains")) {
+            assert!(reason.starts_with("10 events wait for group default/"), "{reason}");
+            assert!(!status.healthy);
+            node.stop().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never: {:#?}", figures.look());
 }
