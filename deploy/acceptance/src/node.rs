@@ -212,6 +212,24 @@ impl Node {
         })
     }
 
+    /// Waits until it has acknowledged an event: what loads it has found it.
+    ///
+    /// # Panics
+    ///
+    /// If it has acknowledged none after 30 seconds.
+    pub fn under_load(&self) {
+        eventually("an event is acknowledged", Duration::from_secs(30), || {
+            let (_, status) = self.get("/api/v1/status");
+            let status: serde_json::Value = serde_json::from_str(&status).expect("a status");
+            let mut flows = status["flows"].as_array().into_iter().flatten();
+            if flows.any(|flow| flow["acknowledged_events"].as_u64() > Some(0)) {
+                Ok(())
+            } else {
+                Err(status)
+            }
+        });
+    }
+
     /// A page of the admin port.
     ///
     /// # Panics

@@ -36,6 +36,7 @@ fn no_kill_loses_doubles_or_reorders_an_event() {
             ])
             .arg(&ledger),
     );
+    node.under_load();
     let mut slowest = Duration::ZERO;
     let mut before = Tree::default();
     for kill in 0..kills {

@@ -41,6 +41,7 @@ pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: u64, rate:
     // A cluster is made once: what is killed are nodes that have a past.
     node.start();
     let load = load(node, ledger, rate);
+    node.under_load();
     node.kill();
     let (mut kills, mut slowest) = (0_u64, Duration::ZERO);
     for round in 0..rounds {

@@ -12,6 +12,7 @@ fn no_kill_loses_doubles_or_reorders_an_event_on_hdfs() {
     node.start();
     let ledger = node.folder().join("ledger");
     let load = load(&node, &ledger, kills * 3, 5_000);
+    node.under_load();
     for kill in 0..kills {
         // Never at the same moment of a group commit, a roll or a restart.
         pause(Duration::from_millis(400 + (kill * 379) % 1_700));
