@@ -116,8 +116,9 @@ impl<S: Supply> ChannelReader for LineageReader<S> {
             }
             let until = *self.linger.get_or_insert_with(|| Instant::now() + SKIP_LINGER);
             tokio::select! {
-                () = self.follower.changed() => (),
+                biased;
                 () = sleep_until(until) => return Ok(Some(self.batch(Vec::new()))),
+                () = self.follower.changed() => (),
             }
         }
     }

@@ -218,6 +218,7 @@ impl Shard {
                 }
             };
             tokio::select! {
+                biased;
                 () = follower.changed() => (),
                 () = heard => (),
                 () = failed => break,

@@ -161,6 +161,7 @@ impl Follower {
                 let _ = state.await;
             }
             Some(log) => tokio::select! {
+                biased;
                 _ = state => (),
                 moved = log.changed() => if moved.is_err() {
                     // The log is gone; only a seal can still tell something.

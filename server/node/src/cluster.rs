@@ -2,8 +2,7 @@
 
 use sdk_flow::BoxError;
 use server_cluster::{Command, NodeId, Rejected, Reply, State};
-use server_raft::{ProposeError, RaftHandle};
-use tokio::sync::watch;
+use server_raft::{Changes, ProposeError, RaftHandle};
 
 /// The cluster's replicated state, and this process's place in it. Clones are one.
 #[derive(Clone)]
@@ -58,7 +57,7 @@ impl Cluster {
     }
 
     /// Changes whenever something was applied.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> Changes {
         self.raft.changes()
     }
 

@@ -86,13 +86,14 @@ impl server_ingest::Committed for Committed {
     async fn committed(&self, lineage: Lineage, from: u64, to: u64) -> Result<(), CommitError> {
         let mut changes = self.cluster.changes();
         loop {
-            changes.mark_unchanged();
+            changes.mark_seen();
             if let Some(reached) = self.look(lineage, from, to) {
                 return reached;
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Err(CommitError::Stopped),
-                changed = changes.changed() => changed.map_err(|_| CommitError::Stopped)?,
+                () = changes.changed() => (),
             }
         }
     }

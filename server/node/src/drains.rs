@@ -168,17 +168,15 @@ impl Drains {
     async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut changes = self.options.cluster.changes();
         loop {
-            changes.mark_unchanged();
+            changes.mark_seen();
             self.options.lineages.follow_floors();
             self.options.lineages.lose_unreadable().await;
             self.begin_due();
             self.forget_sinks();
             let changed = stop.run_until_cancelled(async {
                 tokio::select! {
-                    changed = changes.changed() => if changed.is_err() {
-                        // Nothing changes when the control plane has ended; then the process ends too.
-                        std::future::pending::<()>().await;
-                    },
+                    biased;
+                    () = changes.changed() => (),
                     // What the state named before it was open here begins now: the state may never
                     // change again.
                     () = self.options.lineages.opened() => (),

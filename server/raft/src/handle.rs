@@ -14,6 +14,7 @@ use server_cluster::codec::encode_command;
 use server_cluster::{Command, NodeId, Reply, State};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::changes::Changes;
 use crate::error::ProposeError;
 use crate::limits::{MESSAGES_MAX, PROPOSAL_BYTES_MAX};
 use crate::node::{Event, MemberChange, Proposal};
@@ -80,8 +81,8 @@ impl RaftHandle {
 
     /// Follows the index of the last applied entry: changes whenever something was applied. What a
     /// proposer was answered is in the state already.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.applied.subscribe()
+    pub fn changes(&self) -> Changes {
+        Changes::new(Arc::clone(&self.shared))
     }
 
     /// Follows how the node is doing.

@@ -24,6 +24,7 @@
 //! [`ProposeError::Dead`], and the task that [`Raft::start`] has started ends with a [`Fatal`], so that
 //! the process can end.
 
+mod changes;
 mod driver;
 mod entries;
 mod error;
@@ -39,6 +40,7 @@ mod start;
 mod status;
 mod transport;
 
+pub use changes::Changes;
 pub use driver::Driver;
 pub use error::{Fatal, OpenError, ProposeError};
 pub use handle::{Proposed, RaftHandle};

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use server_cluster::{Command, Reply, State};
 use tokio::sync::watch;
 
+use crate::changes::Applied;
 use crate::error::Fatal;
 use crate::status::Status;
 
@@ -13,7 +14,7 @@ use crate::status::Status;
 pub(crate) struct Shared {
     state: RwLock<State>,
     /// The index of the last entry applied, commands or not.
-    pub(crate) applied: watch::Sender<u64>,
+    pub(crate) applied: Applied,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) failure: watch::Sender<Option<Arc<str>>>,
     /// Messages that wait for the node.
@@ -24,7 +25,7 @@ impl Shared {
     pub(crate) fn new(state: State, applied: u64) -> Shared {
         Shared {
             state: RwLock::new(state),
-            applied: watch::Sender::new(applied),
+            applied: Applied::new(applied),
             status: watch::Sender::default(),
             failure: watch::Sender::new(None),
             messages: AtomicUsize::new(0),
@@ -43,14 +44,14 @@ impl Shared {
             .map(|(index, command)| (index, state.apply(index, command)))
             .collect();
         drop(state);
-        self.applied.send_replace(applied);
+        self.applied.tell(applied);
         replies
     }
 
     /// Puts another state in its place, as a snapshot has it.
     pub(crate) fn replace(&self, state: State, applied: u64) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-        self.applied.send_replace(applied);
+        self.applied.tell(applied);
     }
 
     pub(crate) fn failed(&self, fatal: &Fatal) {

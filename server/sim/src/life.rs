@@ -23,6 +23,8 @@ const LOG_DIR: &str = "/data/log";
 const RAFT_DIR: &str = "/data/raft";
 /// A life lasts at most so long, if nothing ends it.
 const LIFE_MS_MAX: u64 = 25_000;
+/// A disk that becomes full has room for so many bytes more, at most.
+const ROOM_MAX: u64 = 300 << 10;
 /// The last life has drained everything within this.
 const DRAINED_WITHIN: Duration = Duration::from_secs(1800);
 /// Raft's time passes in these.
@@ -96,7 +98,8 @@ impl World {
             4..5 => Some((at, Fault::Io)),
             _ => None,
         };
-        Faults { at_step, short_writes: self.chance(20), capacity_bytes: None }
+        let full = self.chance(15).then(|| self.storage.used_bytes() + self.draw.below(ROOM_MAX));
+        Faults { at_step, short_writes: self.chance(20), capacity_bytes: full }
     }
 
     fn file_faults(&self) -> FileFaults {

@@ -58,7 +58,9 @@ impl FaultyStorage {
 
     /// Changes how it misbehaves from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.disk().faults = faults;
+        let mut disk = self.disk();
+        disk.faults = faults;
+        disk.full = false;
     }
 
     /// How many calls that change something were made.
@@ -66,15 +68,20 @@ impl FaultyStorage {
         self.disk().steps
     }
 
+    /// How many bytes all files together have.
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used_bytes()
+    }
+
     /// Whether the power is gone.
     pub fn is_down(&self) -> bool {
         self.disk().down
     }
 
-    /// Whether the fault that was set has happened, in this boot.
+    /// Whether a fault that was set has happened, in this boot.
     pub fn has_failed(&self) -> bool {
         let disk = self.disk();
-        disk.faults.at_step.is_some_and(|(step, _)| disk.steps >= step)
+        disk.full || disk.faults.at_step.is_some_and(|(step, _)| disk.steps >= step)
     }
 
     /// Cuts the power, if it was not gone yet, and brings the disk back with what survived.

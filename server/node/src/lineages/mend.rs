@@ -19,6 +19,7 @@ impl Lineages {
         loop {
             let pause = tokio::time::sleep(penalty(failures, PAUSE_MAX));
             let stopped = tokio::select! {
+                biased;
                 () = stop.cancelled() => true,
                 () = self.stopping.cancelled() => true,
                 () = pause => false,

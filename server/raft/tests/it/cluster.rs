@@ -172,7 +172,7 @@ impl Cluster {
         }
         let differ = self.members.iter().map(|(node, member)| {
             let status = member.handle.status().borrow().clone();
-            let applied = *member.handle.changes().borrow();
+            let applied = member.handle.changes().index();
             format!("applied {applied} marks {}: {status:?}", self.marks(*node))
         });
         panic!("replicas differ: {:#?}", differ.collect::<Vec<_>>());

@@ -5,11 +5,27 @@
 use server_sim::{Outcome, run, run_all};
 use std::time::Instant;
 
+/// Seeds that are run twice, to be compared.
+const REPEATED: u64 = 40;
+
 fn fail(outcome: Outcome) -> ! {
     let Outcome { seed, result, trace } = outcome;
     println!("{trace}");
     println!("COLLECTOR_SEED={seed} replays this: {result:?}");
     panic!("seed {seed}: {}", result.err().unwrap_or("it passes when it runs alone".to_owned()));
+}
+
+/// What is printed of a failure is what happened: nothing but the seed decides.
+#[test]
+fn a_seed_happens_the_same_way_again() {
+    let from = sdk_seeds::range(REPEATED, REPEATED).start;
+    for seed in from..from + REPEATED {
+        let (first, again) = (run(seed, true), run(seed, true));
+        let differs =
+            first.trace.lines().zip(again.trace.lines()).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "COLLECTOR_SEED={seed}");
+        assert_eq!(first.trace.len(), again.trace.len(), "COLLECTOR_SEED={seed}");
+    }
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(super) struct Disk {
     pub(super) faults: Faults,
     pub(super) steps: u64,
     pub(super) down: bool,
+    /// Something had no room since faults were set.
+    pub(super) full: bool,
     pub(super) boot: u64,
     pub(super) dirs: BTreeSet<PathBuf>,
     pub(super) names: BTreeMap<PathBuf, u64>,
@@ -70,6 +72,7 @@ impl Disk {
             faults: Faults::default(),
             steps: 0,
             down: false,
+            full: false,
             boot: 0,
             dirs: BTreeSet::new(),
             names: BTreeMap::new(),
@@ -119,13 +122,17 @@ impl Disk {
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
-        let used: u64 = self.names.values().map(|i| self.inodes[i].current.len() as u64).sum();
-        self.faults.capacity_bytes.unwrap_or(1 << 40).saturating_sub(used)
+        self.faults.capacity_bytes.unwrap_or(1 << 40).saturating_sub(self.used_bytes())
     }
 
-    fn check_room(&self, inode: u64, length: usize) -> io::Result<()> {
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[inode].current.len() as u64).sum()
+    }
+
+    fn check_room(&mut self, inode: u64, length: usize) -> io::Result<()> {
         let more = length.saturating_sub(self.inodes[&inode].current.len()) as u64;
         if more > 0 && more > self.free_bytes() {
+            self.full = true;
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         Ok(())
