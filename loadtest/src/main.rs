@@ -17,6 +17,7 @@ mod verify;
 
 use arguments::{Arguments, Command, Global, LogFormat, Output};
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// What was asked for is not possible.
@@ -109,7 +110,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<bool> {
 
 fn log_to_stderr(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::new(&global.log_level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match global.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -19,6 +19,7 @@ mod wal;
 
 use arguments::{Arguments, Command, Global, LogFormat};
 use clap::{CommandFactory, Parser};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,7 +92,10 @@ fn man(directory: &Path) -> anyhow::Result<Verdict> {
 
 fn log_to_stderr(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::new(&global.log_level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match global.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -7,7 +7,7 @@ use clap::Parser;
 use sdk_flow::code;
 use server_node::arguments::{Arguments, Command, LogFormat, Logging};
 use server_node::{DemoOutcome, check, demo, run, settings};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -82,7 +82,10 @@ fn log_to_stderr(logging: &Logging, quiet: bool) {
     // The client below HDFS tells of each try; `server_hdfs` tells of an outage, once.
     let quiet = if level.contains("hdfs_native") { "" } else { ",hdfs_native=off" };
     let filter = tracing_subscriber::EnvFilter::new(format!("{level}{quiet}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match logging.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
