@@ -7,6 +7,7 @@ use super::java::java;
 use super::kerberos::{Kdc, REALM, USER};
 use crate::command::{exists, say};
 use crate::loopback::{free_ports, get, listens};
+use crate::suite::target;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -158,7 +159,12 @@ impl Cluster {
             kdc.kinit("1h")?;
             cluster.give_user_a_home()?;
         }
-        say(&format!("{} is up: eval \"$(cargo xtask hdfs env)\"", cluster.url()));
+        let dir = if dir == target().join("hdfs") {
+            String::new()
+        } else {
+            format!(" --dir {}", dir.display())
+        };
+        say(&format!("{} is up: eval \"$(cargo xtask hdfs{dir} env)\"", cluster.url()));
         Ok(())
     }
 
