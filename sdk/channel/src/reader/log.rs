@@ -8,6 +8,7 @@ use sdk_event::{Block, Lineage};
 use sdk_flow::{ChannelSet, Positions, ReadError, Stored};
 use sdk_wal::{Log, LogReadError, LogReader, LogRecord};
 use smallvec::SmallVec;
+use tokio::task::JoinHandle;
 
 use super::{Found, Supply, trim};
 use crate::recent::{Recent, RecentRecord};
@@ -23,8 +24,11 @@ pub(crate) struct LogSupply {
     lineage: Lineage,
     channel: u8,
     recent: Option<Arc<Recent>>,
-    /// Stands where the last read from the log ended, unless that was dropped.
+    /// Stands where the last read from the log ended.
     reader: Option<LogReader>,
+    /// A read from the log, and where it began. Whoever waited for it may have gone away, as a sink does
+    /// whenever a file is written: it is not begun again for that.
+    reading: Option<(u64, JoinHandle<Result<(LogReader, Collect), ReadError>>)>,
     /// Read the disk on the caller's thread.
     inline: bool,
 }
@@ -37,7 +41,7 @@ impl LogSupply {
         recent: Option<Arc<Recent>>,
         inline: bool,
     ) -> LogSupply {
-        LogSupply { log, lineage, channel, recent, reader: None, inline }
+        LogSupply { log, lineage, channel, recent, reader: None, reading: None, inline }
     }
 
     fn from_recent(&self, from: u64, limit: u64, bytes_max: usize) -> Option<Found> {
@@ -54,32 +58,37 @@ impl LogSupply {
 impl Supply for LogSupply {
     async fn read(&mut self, from: u64, limit: u64, bytes_max: usize) -> Result<Found, ReadError> {
         if let Some(found) = self.from_recent(from, limit, bytes_max) {
-            self.reader = None;
+            (self.reader, self.reading) = (None, None);
             return Ok(found);
         }
-        let mut reader = match self.reader.take() {
-            Some(reader) if reader.cursor() == from => reader,
-            _ => self.log.reader(self.lineage, from),
+        let reading = match self.reading.take() {
+            Some((at, reading)) if at == from => reading,
+            _ => {
+                let mut reader = match self.reader.take() {
+                    Some(reader) if reader.cursor() == from => reader,
+                    _ => self.log.reader(self.lineage, from),
+                };
+                let mut collect = Collect::new(self.channel, from, limit, bytes_max);
+                if self.inline {
+                    collect.read(&mut reader)?;
+                    self.reader = Some(reader);
+                    return collect.found().ok_or_else(|| nothing(from, limit));
+                }
+                let read = move || collect.read(&mut reader).map(|()| (reader, collect));
+                tokio::task::spawn_blocking(read)
+            }
         };
-        let mut collect = Collect::new(self.channel, from, limit, bytes_max);
-        if self.inline {
-            collect.read(&mut reader)?;
-            self.reader = Some(reader);
-        } else {
-            let read = tokio::task::spawn_blocking(move || {
-                collect.read(&mut reader).map(|()| (reader, collect))
-            });
-            let read = read.await.map_err(|error| ReadError::Storage(error.into()))?;
-            let (reader, collected) = read?;
-            self.reader = Some(reader);
-            collect = collected;
-        }
-        let nothing = || {
-            let reason = format!("nothing in the log from {from} to {limit}");
-            ReadError::Storage(reason.into())
-        };
-        collect.found().ok_or_else(nothing)
+        let (_, reading) = self.reading.insert((from, reading));
+        let read = reading.await;
+        self.reading = None;
+        let (reader, collect) = read.map_err(|error| ReadError::Storage(error.into()))??;
+        self.reader = Some(reader);
+        collect.found().ok_or_else(|| nothing(from, limit))
     }
+}
+
+fn nothing(from: u64, limit: u64) -> ReadError {
+    ReadError::Storage(format!("nothing in the log from {from} to {limit}").into())
 }
 
 /// Gathers one channel's share of records that follow one another.

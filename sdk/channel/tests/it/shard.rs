@@ -1,12 +1,15 @@
 //! Limits, totals, seals, and what the log keeps for a shard.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use sdk_channel::conformance::{TestProducer, texts};
 use sdk_channel::{
-    CHANNEL_FULL, Capacity, ChannelMetrics, ChannelOptions, DurableChannel, Remembered, Shard,
-    ShardError, first_put_time, totals_below,
+    CHANNEL_FULL, Capacity, ChannelMetrics, ChannelOptions, DurableChannel, RecentMemory,
+    Remembered, Shard, ShardError, first_put_time, totals_below,
 };
 use sdk_event::{BlockBuilder, Codec, Level};
 use sdk_flow::{Channel as _, ChannelReader, ChannelSet, Exhaustion, PutError};
@@ -412,4 +415,37 @@ async fn a_stop_waits_for_nothing_that_was_not_written() {
     let stop = tokio::time::timeout(Duration::from_secs(20), by_hand(&log, shard.stop()));
     assert_eq!(stop.await.expect("it ends"), end);
     assert_eq!(shard.producers(), 1);
+}
+
+/// A sink goes away from its read whenever a file is written, and comes back for it: the disk is read once.
+#[tokio::test]
+async fn a_read_that_nobody_waited_for_is_not_begun_again() {
+    let log = open_log(&FaultyStorage::new(1));
+    let mut options = options(&log, vec![durable(0, "main", 1 << 20)]);
+    options.recent = Arc::new(RecentMemory::new(0));
+    let shard = Shard::open(options, Remembered::nothing(LINEAGE, None)).await.expect("shard");
+    let shard = Arc::new(shard);
+    let mut words = producer(&shard, 1).await;
+    for _ in 0..200 {
+        shard.put(words.block(&"x".repeat(1_000))).await.expect("put");
+    }
+    let mut reader = shard.reader(0, 0).expect("reader");
+    let (mut read, mut left) = (0, 0);
+    while read < 200 {
+        let mut next = pin!(reader.next(1 << 10));
+        match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+            Poll::Ready(batch) => read += texts(&batch.expect("read").expect("not the end")).len(),
+            Poll::Pending => left += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(left > 10, "it was left {left} times only");
+    let mut registry = prometheus_client::registry::Registry::default();
+    log.register(&mut registry);
+    let mut shown = String::new();
+    prometheus_client::encoding::text::encode(&mut shown, &registry).expect("a string");
+    let disk = shown.lines().find_map(|line| line.strip_prefix("collector_log_disk_reads_total "));
+    let disk = disk.unwrap_or_else(|| panic!("no metric: {shown}"));
+    let disk: u64 = disk.parse().expect("a number");
+    assert!(disk <= 210, "{disk} records were read from the disk, of 200");
 }
