@@ -114,7 +114,7 @@ impl DeadLetterBox {
         batch: &Batch,
         reason: &BoxError,
     ) -> Result<(), BoxError> {
-        let reason = crate::watch::chain(&**reason);
+        let reason = sdk_flow::with_causes(&**reason);
         let mut lines = Vec::new();
         let mut events = 0;
         for (_, event) in batch.events() {

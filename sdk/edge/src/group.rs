@@ -9,14 +9,14 @@ use sdk_config::SinkGroup;
 use sdk_event::Lineage;
 use sdk_flow::{
     BoxError, Channel as _, DeadLetters, Ended, Entropy, GroupCounts, GroupOptions, GroupRunner,
-    GroupStats, LocalPenalties, Member, jittered, penalty,
+    GroupStats, LocalPenalties, Member, jittered, penalty, with_causes,
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::status::{GroupStatus, SinkStatus};
-use crate::watch::{SharedSink, SinkWatch, chain};
+use crate::watch::{SharedSink, SinkWatch};
 
 /// Bytes that are delivered and committed at a time.
 const BATCH_BYTES: usize = 4 << 20;
@@ -70,7 +70,7 @@ impl Group {
                     Ok(Ended::Stopped | Ended::Fenced) => return,
                     Err(_) if stop.is_cancelled() => return,
                     Err(error) => {
-                        let (group, error) = (&self.spec.name, chain(&*error));
+                        let (group, error) = (&self.spec.name, with_causes(&*error));
                         failures = failures.saturating_add(1);
                         let pause = jittered(penalty(failures, PAUSE_MAX), &*self.entropy);
                         error!(group, %lineage, error, ?pause, "sink group failed, will go on");

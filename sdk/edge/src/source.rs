@@ -8,7 +8,7 @@ use sdk_config::SourceSpec;
 use sdk_event::ProducerId;
 use sdk_flow::{
     BoxError, ChannelProcessor, Clock, Entropy, PutError, SourceError, SourceStart, jittered,
-    penalty,
+    penalty, with_causes,
 };
 use sdk_sources::Built;
 use tokio::time::sleep;
@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::dead_letters::DeadLetterBox;
 use crate::intake::SourceIntake;
-use crate::watch::{SourceWatch, chain};
+use crate::watch::SourceWatch;
 
 /// The longest pause before a source that failed is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl SourceRunner {
 
     /// Says so, and for how long to leave it.
     fn failed(&self, error: &dyn std::error::Error, failures: &mut u32) -> Duration {
-        let (flow, source, error) = (self.watch.flow(), self.watch.name(), chain(error));
+        let (flow, source, error) = (self.watch.flow(), self.watch.name(), with_causes(error));
         *failures = failures.saturating_add(1);
         let pause = jittered(penalty(*failures, PAUSE_MAX), &*self.entropy);
         error!(flow, source, error, ?pause, "source failed, will be started again");

@@ -16,7 +16,7 @@ pub use self::policy::{Order, Policy};
 pub use self::stats::{GroupCounts, GroupStats, SinkCounts, SinkFailure};
 use crate::{
     Admission, Batch, BoxError, ChannelReader, Cursor, CursorError, Entropy, Penalties, ReadError,
-    Sink, SinkError, jittered, penalty,
+    Sink, SinkError, jittered, penalty, with_causes,
 };
 
 /// A sink of a group.
@@ -304,7 +304,7 @@ impl GroupRunner {
             }
             Err(error) => error,
         };
-        self.options.stats.failed(&member.name, describe(&error));
+        self.options.stats.failed(&member.name, with_causes(&error));
         let outage = matches!(error, SinkError::Unavailable(_) | SinkError::Paused { .. });
         let known = std::mem::replace(&mut self.failing[index], outage);
         match error {
@@ -381,17 +381,6 @@ impl GroupRunner {
             }
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn say_unavailable(

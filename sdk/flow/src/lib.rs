@@ -17,6 +17,7 @@
 //! The other modules are the seams that simulation needs: time, randomness,
 //! background tasks and the end of the process.
 
+mod causes;
 mod clock;
 mod entropy;
 mod exit;
@@ -41,6 +42,7 @@ mod processor;
 mod group;
 mod penalties;
 
+pub use causes::with_causes;
 pub use channel::{Channel, ChannelReader, ReadError};
 pub use channel_numbers::ChannelNumbers;
 pub use channel_set::ChannelSet;

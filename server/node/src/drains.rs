@@ -8,6 +8,7 @@ use crate::losses::ListedReader;
 use crate::memory::{MemoryCursor, MemoryFloors};
 use crate::penalties::{ClusterPenalties, Reports};
 use crate::version::{Version, VersionGroup};
+use futures::FutureExt as _;
 use sdk_config::{BalanceSelector, Policy as SpecPolicy, SinkSpec};
 use sdk_edge::{SinkBuilder, StandardSinks};
 use sdk_event::Lineage;
@@ -20,13 +21,15 @@ use sdk_files::{Drain, DrainHandle, DrainLimits, DrainMemory, Preference, Reader
 use sdk_files::{FileSink, SinkIdentity};
 use sdk_flow::{
     BoxError, ChannelReader, Clock, Cursor, Entropy, GroupOptions, GroupRunner, GroupStats, Member,
-    Order, Penalties, Policy, ReadError, Tasks,
+    Order, Penalties, Policy, ReadError, Tasks, with_causes,
 };
 use sdk_wal::Log;
 use server_cluster::{FlowId, GroupNumber};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
@@ -34,6 +37,8 @@ use tracing::{debug, error};
 const STRIDE: Duration = Duration::from_millis(20);
 /// A drain that failed is started again after this.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// A drain begins, and has its token, within milliseconds; after this it is said that it has not.
+pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What drains work with.
 pub(crate) struct DrainOptions {
@@ -65,10 +70,34 @@ pub(crate) enum Running {
     Events(Arc<GroupStats>),
 }
 
+/// A drain that was begun: it may wait for its token still.
+struct Begun {
+    at: Duration,
+    running: Option<Running>,
+    /// When it failed last, and why.
+    failed: Option<(Duration, String)>,
+}
+
+/// Why a drain gets nowhere.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub(crate) enum Idle {
+    /// It was not begun.
+    #[error("nothing drains them; a restart begins all drains again")]
+    Unbegun,
+    /// It has had no token for a while.
+    #[error("the control plane has not given their drains a token, which are waiting for it")]
+    Waits,
+    /// It has failed, and is begun again and again.
+    #[error("their drains fail and are begun again: {0}")]
+    Fails(String),
+}
+
 /// All drains of this node.
 pub(crate) struct Drains {
     options: DrainOptions,
-    running: Mutex<BTreeMap<DrainKey, Option<Running>>>,
+    begun: Mutex<BTreeMap<DrainKey, Begun>>,
+    /// Told when a drain has ended that may have to begin again.
+    ended: Notify,
     /// When the oldest was put of what each drain found when it began.
     found: Mutex<BTreeMap<DrainKey, i64>>,
     /// File sinks by flow, version and number: all lineages of a version share one.
@@ -103,7 +132,8 @@ impl Drains {
         let drains = Arc::new(Self {
             options,
             sinks_without_files: StandardSinks::new(entropy),
-            running: Mutex::default(),
+            begun: Mutex::default(),
+            ended: Notify::new(),
             found: Mutex::default(),
             sinks: Mutex::default(),
             memory_roots: MemoryRoots::default(),
@@ -117,8 +147,35 @@ impl Drains {
 
     /// Every running drain.
     pub(crate) fn running(&self) -> Vec<(DrainKey, Running)> {
-        let running = self.lock();
-        running.iter().filter_map(|(key, it)| Some((*key, it.clone()?))).collect()
+        let begun = self.lock();
+        begun.iter().filter_map(|(key, it)| Some((*key, it.running.clone()?))).collect()
+    }
+
+    /// Why a drain gets nowhere, if that is so. It needs no request in between to notice.
+    pub(crate) fn idle(&self, key: DrainKey) -> Option<Idle> {
+        let now = self.options.clock.monotonic();
+        let begun = self.lock();
+        let Some(begun) = begun.get(&key) else { return Some(Idle::Unbegun) };
+        let lately = |at: Duration| now.saturating_sub(at) < BEGINS_WITHIN;
+        match (&begun.running, &begun.failed) {
+            (None, Some((_, why))) => Some(Idle::Fails(why.clone())),
+            (Some(_), Some((at, why))) if lately(*at) => Some(Idle::Fails(why.clone())),
+            (None, None) if !lately(begun.at) => Some(Idle::Waits),
+            _ => None,
+        }
+    }
+
+    fn runs(&self, key: DrainKey, running: Running) {
+        if let Some(begun) = self.lock().get_mut(&key) {
+            begun.running = Some(running);
+        }
+    }
+
+    fn fails(&self, key: DrainKey, why: String) {
+        let now = self.options.clock.monotonic();
+        if let Some(begun) = self.lock().get_mut(&key) {
+            (begun.at, begun.running, begun.failed) = (now, None, Some((now, why)));
+        }
     }
 
     /// A time before which nothing was put that waits for a drain, as it was when the drain began: all
@@ -180,6 +237,7 @@ impl Drains {
                     // What the state named before it was open here begins now: the state may never
                     // change again.
                     () = self.options.lineages.opened() => (),
+                    () = self.ended.notified() => (),
                 }
                 tokio::time::sleep(STRIDE).await;
             });
@@ -217,7 +275,8 @@ impl Drains {
             if self.lock().contains_key(&key) {
                 continue;
             }
-            self.lock().insert(key, None);
+            let at = self.options.clock.monotonic();
+            self.lock().insert(key, Begun { at, running: None, failed: None });
             let (drains, found) = (Arc::clone(self), held.clone());
             self.tasks.start(format!("look {} {}", key.lineage, key.group), |stop| async move {
                 stop.run_until_cancelled(drains.look(key, found)).await;
@@ -247,13 +306,15 @@ impl Drains {
     /// Drains until there is nothing left, whatever fails in between.
     async fn drain(self: Arc<Self>, key: DrainKey, held: HeldLineage, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.drain_once(key, &held, &stop).await {
-                Ok(()) => break,
-                Err(error) => {
-                    let error = &*error as &dyn std::error::Error;
-                    error!(lineage = %key.lineage, group = key.group, error, "drain failed, will begin again");
-                }
-            }
+            let drained = AssertUnwindSafe(self.drain_once(key, &held, &stop)).catch_unwind();
+            let error = match drained.await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error,
+                Err(_) => "it has panicked".into(),
+            };
+            let why = with_causes(&*error);
+            error!(lineage = %key.lineage, group = key.group, error = why, "drain failed, will begin again");
+            self.fails(key, why);
             stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
         }
         // A group of a memory channel is not in the state: its drain has ended for good.
@@ -261,10 +322,13 @@ impl Drains {
         if durable {
             self.lock().remove(&key);
             self.found.lock().expect("no panic while the lock is held").remove(&key);
-        } else {
-            self.lock().insert(key, None);
+        } else if let Some(begun) = self.lock().get_mut(&key) {
+            begun.running = None;
         }
         debug!(lineage = %key.lineage, group = key.group, "drain ended");
+        // Fenced, perhaps, or refused: if it is still ours, it begins again.
+        stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
+        self.ended.notify_one();
     }
 
     async fn drain_once(
@@ -344,7 +408,7 @@ impl Drains {
             limits: DrainLimits::default(),
         };
         let (drain, handle) = Drain::new(options);
-        self.lock().insert(key, Some(Running::Files(handle)));
+        self.runs(key, Running::Files(handle));
         drain.run(stop.clone()).await?;
         Ok(())
     }
@@ -382,7 +446,7 @@ impl Drains {
             batch_bytes_max: GroupRunner::BATCH_BYTES_MAX,
             stats: Arc::clone(&stats),
         });
-        self.lock().insert(key, Some(Running::Events(stats)));
+        self.runs(key, Running::Events(stats));
         runner.run(stop.clone()).await?;
         Ok(())
     }
@@ -431,8 +495,8 @@ impl Drains {
         ))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DrainKey, Option<Running>>> {
-        self.running.lock().expect("no panic while the lock is held")
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DrainKey, Begun>> {
+        self.begun.lock().expect("no panic while the lock is held")
     }
 }
 

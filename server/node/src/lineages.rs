@@ -10,7 +10,7 @@ use crate::flows::{Flow, Flows};
 use crate::version::{Capacities, Version, VersionError};
 use sdk_channel::{ChannelMetrics, RecentMemory, SealedLineage, Shard, Totals, stop_lineage};
 use sdk_event::Lineage;
-use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError};
+use sdk_flow::{BoxError, ChannelReader, Clock, Environment, ReadError, with_causes};
 use sdk_wal::{Log, View};
 use server_cluster::command::{Lost, Seal, Sealed, ShardSeal};
 use server_cluster::limits::SEALS_PER_BATCH_MAX;
@@ -71,6 +71,8 @@ pub(crate) struct Lineages {
     stopping: CancellationToken,
     /// Told of each lineage that is opened.
     opened: Notify,
+    /// Why shards take nothing, since the last try to open them.
+    unopened: Mutex<Option<String>>,
 }
 
 /// A lineage of the state: its spec version, and its length if it is sealed.
@@ -177,6 +179,7 @@ impl Lineages {
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             opened: Notify::new(),
+            unopened: Mutex::default(),
         })
     }
 
@@ -194,6 +197,11 @@ impl Lineages {
     /// A held lineage.
     pub(crate) fn get(&self, lineage: Lineage) -> Option<HeldLineage> {
         self.lock().get(&lineage).cloned()
+    }
+
+    /// Why some shards could not be opened when that was tried last.
+    pub(crate) fn unopened(&self) -> Option<String> {
+        self.unopened.lock().expect("no panic while the lock is held").clone()
     }
 
     /// Every held lineage.
@@ -238,6 +246,8 @@ impl Lineages {
             }
         }
         let opened = self.open_all(&ends).await;
+        let why = opened.as_ref().err().map(|error| with_causes(error));
+        *self.unopened.lock().expect("no panic while the lock is held") = why;
         self.follow_floors();
         self.forget_unlisted();
         self.forget_versions();

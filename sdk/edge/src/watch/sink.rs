@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sdk_flow::{Batch, Clock, Penalised, Sink, SinkError};
+use sdk_flow::{Batch, Clock, Penalised, Sink, SinkError, with_causes};
 use tracing::warn;
 
-use super::chain;
 use crate::status::{SinkState, SinkStatus};
 
 /// A sink, with what is seen of it. A group drains lineage after lineage, each
@@ -67,7 +66,7 @@ impl SinkWatch {
     /// Ends the sink itself.
     pub(crate) async fn close(&self) {
         if let Err(error) = self.sink.lock().await.close().await {
-            warn!(sink = self.name, error = chain(&error), "sink did not close well");
+            warn!(sink = self.name, error = with_causes(&error), "sink did not close well");
         }
     }
 
@@ -101,10 +100,10 @@ impl SinkWatch {
     fn refused(&self, error: &SinkError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let (state, reason) = match error {
-            SinkError::Unavailable(error) => (SinkState::Unavailable, chain(&**error)),
-            SinkError::Paused { error, .. } => (SinkState::Paused, chain(&**error)),
-            SinkError::Rejected(error) => (SinkState::Rejecting, chain(&**error)),
-            SinkError::Fenced => (SinkState::Unavailable, chain(error)),
+            SinkError::Unavailable(error) => (SinkState::Unavailable, with_causes(&**error)),
+            SinkError::Paused { error, .. } => (SinkState::Paused, with_causes(&**error)),
+            SinkError::Rejected(error) => (SinkState::Rejecting, with_causes(&**error)),
+            SinkError::Fenced => (SinkState::Unavailable, with_causes(error)),
         };
         let now = self.clock.monotonic();
         let mut seen = self.lock();

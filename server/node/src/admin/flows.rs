@@ -6,6 +6,7 @@ use crate::seed::create;
 use crate::version::plan;
 use proto::v1;
 use sdk_config::{FlowSpec, SinkSpec, flows_to_toml, parse_flows, process_env};
+use sdk_flow::with_causes;
 use server_cluster::command::ApplySpec;
 use server_cluster::{FlowId, Rejected};
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ impl AdminService {
         }
         // What is stored is delivered by the spec under which it was stored: seal, and open anew. Also
         // what was changed before a refusal is in force.
-        self.lineages.settle().await.map_err(|error| Status::internal(chain(&error)))?;
+        self.lineages.settle().await.map_err(|error| Status::internal(with_causes(&error)))?;
         self.sources.settle();
         refused.map_or(Ok(reply), Err)
     }
@@ -156,16 +157,4 @@ fn differences(name: &str, before: &FlowSpec, after: &FlowSpec) -> Vec<String> {
     said.extend(parts(name, "sink", &before.sinks, &after.sinks));
     said.extend(parts(name, "group", &before.groups, &after.groups));
     said
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

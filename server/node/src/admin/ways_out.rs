@@ -171,7 +171,7 @@ impl AdminService {
         let ranges = undelivered.iter().map(|span| LostRange { span: *span, ids: Vec::new() });
         let ranges: Vec<LostRange> = ranges.collect();
         let known = self.lineages.give_up(lineage, &undelivered).await;
-        known.map_err(|error| Status::unavailable(super::flows::chain(&error)))?;
+        known.map_err(|error| Status::unavailable(sdk_flow::with_causes(&error)))?;
         self.cluster
             .propose(Lost { lineage, ranges })
             .await

@@ -1,53 +1,54 @@
-//! What waits for a drain that has not begun.
+//! What waits for a drain that gets nowhere.
 
 use super::Figures;
-use crate::drains::DrainKey;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// A drain begins within milliseconds. One that has a token to wait for says itself what it waits for.
-const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+use crate::drains::{BEGINS_WITHIN, DrainKey, Idle};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 impl Figures {
-    /// A sentence for each sink group of a flow that has events waiting in lineages which were opened a
-    /// while ago and which nothing drains. It needs no request in between to notice.
+    /// A sentence for each sink group of a flow that has events waiting in lineages which nothing drains,
+    /// and one for shards that could not be opened.
     pub(super) fn undrained(&self) -> Vec<String> {
-        let now = self.clock.monotonic();
-        let running: BTreeSet<DrainKey> =
-            self.drains.running().into_iter().map(|(key, _)| key).collect();
-        let idle = |key: &DrainKey| {
-            let opened = self.lineages.get(key.lineage).map(|held| held.opened);
-            !running.contains(key)
-                && opened.is_some_and(|opened| now.saturating_sub(opened) > BEGINS_WITHIN)
-        };
-        let node = self.cluster.node();
-        let due = self.cluster.read(|state| state.drains(node));
-        let due = due.into_iter().map(|it| DrainKey { lineage: it.lineage, group: it.group });
-        let idle: BTreeSet<DrainKey> = due.filter(idle).collect();
-        // The books are read only when something is wrong.
-        if idle.is_empty() {
+        // A node that starts has not begun, one that stops has ended; each says that of itself.
+        if !self.ready.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let mut waiting: BTreeMap<(String, String), (u64, usize)> = BTreeMap::new();
+        let unopened = self.lineages.unopened().map(|why| format!("{why}; it is tried again"));
+        let idle = self.idle();
+        // The books are read only when something is wrong.
+        if idle.is_empty() {
+            return unopened.into_iter().collect();
+        }
+        let mut waiting: BTreeMap<(String, String, &Idle), (u64, usize)> = BTreeMap::new();
         for book in self.books() {
             for living in &book.row.living {
                 let key = DrainKey { lineage: living.lineage, group: living.group };
+                let Some(idle) = idle.get(&key) else { continue };
                 let found = self.pending_in(living, &book.row.key.channel);
-                let Some((_, pending @ 1..)) = found.filter(|_| idle.contains(&key)) else {
-                    continue;
-                };
-                let group = (book.row.name.clone(), book.row.key.group.clone());
+                let Some((_, pending @ 1..)) = found else { continue };
+                let group = (book.row.name.clone(), book.row.key.group.clone(), idle);
                 let (events, lineages) = waiting.entry(group).or_default();
                 *events += pending;
                 *lineages += 1;
             }
         }
-        let sentence = |((flow, group), (events, lineages)): ((String, String), (u64, usize))| {
-            format!(
-                "{events} events wait for group {flow}/{group} in {lineages} lineages that nothing \
-                 drains: the node's log tells why, and a restart begins all drains again"
-            )
-        };
-        waiting.into_iter().map(sentence).collect()
+        let waiting = waiting.into_iter().map(|((flow, group, idle), (events, lineages))| {
+            format!("{events} events wait for group {flow}/{group} in {lineages} lineages: {idle}")
+        });
+        unopened.into_iter().chain(waiting).collect()
+    }
+
+    /// Drains that are due here, of lineages that were opened a while ago, and get nowhere.
+    fn idle(&self) -> BTreeMap<DrainKey, Idle> {
+        let (now, node) = (self.clock.monotonic(), self.cluster.node());
+        let due = self.cluster.read(|state| state.drains(node));
+        let idle = due.into_iter().filter_map(|due| {
+            let opened = self.lineages.get(due.lineage)?.opened;
+            let key = DrainKey { lineage: due.lineage, group: due.group };
+            let idle = self.drains.idle(key)?;
+            let new = idle == Idle::Unbegun && now.saturating_sub(opened) < BEGINS_WITHIN;
+            (!new).then_some((key, idle))
+        });
+        idle.collect()
     }
 }
