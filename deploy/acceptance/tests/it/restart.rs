@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_backlog_does_not_slow_the_start() {
-    let mut node = Node::new(quick_roll());
+    let quick = quick_roll();
+    // As much may wait on a large disk as on a small one.
+    let config = format!("[node.log]\nquota = \"10GiB\"\n{}", quick.config.unwrap_or_default());
+    let mut node = Node::new(NodeOptions { config: Some(config), ..NodeOptions::default() });
     let files = node.with_stuck_sinks();
     node.start();
     let seconds = if full() { "60" } else { "5" };

@@ -124,12 +124,17 @@ impl Cluster {
             std::fs::write(dir.join("cluster.json"), text).context("note the cluster's ports")?;
         }
         let cluster = Cluster::open(dir)?;
+        let named = if dir == target().join("hdfs") {
+            String::new()
+        } else {
+            format!(" --dir {}", dir.display())
+        };
         let same = cluster.plan.ha == wishes.ha
             && cluster.plan.kerberos.is_some() == wishes.kerberos
             && cluster.plan.data_nodes.len() == wishes.datanodes;
         if !same {
             bail!(
-                "{} has another kind of cluster: cargo xtask hdfs wipe, or choose another --dir",
+                "{} has another kind of cluster: cargo xtask hdfs{named} wipe, or choose another --dir",
                 dir.display()
             );
         }
@@ -159,12 +164,7 @@ impl Cluster {
             kdc.kinit("1h")?;
             cluster.give_user_a_home()?;
         }
-        let dir = if dir == target().join("hdfs") {
-            String::new()
-        } else {
-            format!(" --dir {}", dir.display())
-        };
-        say(&format!("{} is up: eval \"$(cargo xtask hdfs{dir} env)\"", cluster.url()));
+        say(&format!("{} is up: eval \"$(cargo xtask hdfs{named} env)\"", cluster.url()));
         Ok(())
     }
 
