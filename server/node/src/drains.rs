@@ -228,7 +228,10 @@ impl Drains {
             changes.mark_seen();
             self.options.lineages.follow_floors();
             self.options.lineages.lose_unreadable().await;
-            self.begin_due();
+            // A node that stops begins nothing: what has ended was told to.
+            if !self.tasks.shutdown().is_cancelled() {
+                self.begin_due();
+            }
             self.forget_sinks();
             let changed = stop.run_until_cancelled(async {
                 tokio::select! {
@@ -305,30 +308,36 @@ impl Drains {
 
     /// Drains until there is nothing left, whatever fails in between.
     async fn drain(self: Arc<Self>, key: DrainKey, held: HeldLineage, stop: CancellationToken) {
+        let durable = held.version.group(key.group).is_some_and(|group| group.durable);
         while !stop.is_cancelled() {
             let drained = AssertUnwindSafe(self.drain_once(key, &held, &stop)).catch_unwind();
-            let error = match drained.await {
+            let error: BoxError = match drained.await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => error,
-                Err(_) => "it has panicked".into(),
+                Err(_) if durable => "it has panicked".into(),
+                // Where it stood was in memory alone.
+                Err(_) => return self.fails(key, "it has panicked".to_owned()),
             };
             let why = with_causes(&*error);
             error!(lineage = %key.lineage, group = key.group, error = why, "drain failed, will begin again");
             self.fails(key, why);
             stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
         }
+        debug!(lineage = %key.lineage, group = key.group, "drain ended");
+        if let Some(begun) = self.lock().get_mut(&key) {
+            (begun.at, begun.running) = (self.options.clock.monotonic(), None);
+        }
         // A group of a memory channel is not in the state: its drain has ended for good.
-        let durable = held.version.group(key.group).is_some_and(|group| group.durable);
         if durable {
+            // Drained, mostly. Fenced, perhaps, or refused: if it is still ours, it begins again.
+            let stopped =
+                stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await.is_none();
             self.lock().remove(&key);
             self.found.lock().expect("no panic while the lock is held").remove(&key);
-        } else if let Some(begun) = self.lock().get_mut(&key) {
-            begun.running = None;
+            if !stopped {
+                self.ended.notify_one();
+            }
         }
-        debug!(lineage = %key.lineage, group = key.group, "drain ended");
-        // Fenced, perhaps, or refused: if it is still ours, it begins again.
-        stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
-        self.ended.notify_one();
     }
 
     async fn drain_once(

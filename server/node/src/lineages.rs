@@ -71,8 +71,8 @@ pub(crate) struct Lineages {
     stopping: CancellationToken,
     /// Told of each lineage that is opened.
     opened: Notify,
-    /// Why shards take nothing, since the last try to open them.
-    unopened: Mutex<Option<String>>,
+    /// Why [`Lineages::settle`] failed, since it was last called.
+    unsettled: Mutex<Option<String>>,
 }
 
 /// A lineage of the state: its spec version, and its length if it is sealed.
@@ -179,7 +179,7 @@ impl Lineages {
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             opened: Notify::new(),
-            unopened: Mutex::default(),
+            unsettled: Mutex::default(),
         })
     }
 
@@ -199,9 +199,9 @@ impl Lineages {
         self.lock().get(&lineage).cloned()
     }
 
-    /// Why some shards could not be opened when that was tried last.
-    pub(crate) fn unopened(&self) -> Option<String> {
-        self.unopened.lock().expect("no panic while the lock is held").clone()
+    /// Why some shards take nothing, if the last [`Lineages::settle`] failed.
+    pub(crate) fn unsettled(&self) -> Option<String> {
+        self.unsettled.lock().expect("no panic while the lock is held").clone()
     }
 
     /// Every held lineage.
@@ -215,6 +215,13 @@ impl Lineages {
     /// that could be opened, and [`Lineages::mend`] tries the others again.
     pub(crate) async fn settle(&self) -> Result<(), LineageError> {
         let _one = self.changing.lock().await;
+        let settled = self.seal_and_open().await;
+        let why = settled.as_ref().err().map(|error| with_causes(error));
+        *self.unsettled.lock().expect("no panic while the lock is held") = why;
+        settled
+    }
+
+    async fn seal_and_open(&self) -> Result<(), LineageError> {
         self.learn_flows()?;
         let (node, incarnation) = (self.options.cluster.node(), self.options.cluster.incarnation());
         let due = self.options.cluster.read(|state| state.seals_due(node, incarnation));
@@ -246,8 +253,6 @@ impl Lineages {
             }
         }
         let opened = self.open_all(&ends).await;
-        let why = opened.as_ref().err().map(|error| with_causes(error));
-        *self.unopened.lock().expect("no panic while the lock is held") = why;
         self.follow_floors();
         self.forget_unlisted();
         self.forget_versions();

@@ -17,6 +17,9 @@ use crate::record::{PutRecord, Record, kind};
 /// Records of others that are looked at before a read comes back with nothing.
 const SKIP_RECORDS_MAX: usize = 1024;
 
+/// What a read from the log found, and the reader behind it.
+type Read = Result<(LogReader, Collect), ReadError>;
+
 /// The durable channel's supply: recent records if they reach back far enough,
 /// otherwise the log.
 pub(crate) struct LogSupply {
@@ -28,7 +31,7 @@ pub(crate) struct LogSupply {
     reader: Option<LogReader>,
     /// A read from the log, and where it began. Whoever waited for it may have gone away, as a sink does
     /// whenever a file is written: it is not begun again for that.
-    reading: Option<(u64, JoinHandle<Result<(LogReader, Collect), ReadError>>)>,
+    reading: Option<(u64, JoinHandle<Read>)>,
     /// Read the disk on the caller's thread.
     inline: bool,
 }

@@ -7,35 +7,36 @@ use std::sync::atomic::Ordering;
 
 impl Figures {
     /// A sentence for each sink group of a flow that has events waiting in lineages which nothing drains,
-    /// and one for shards that could not be opened.
+    /// with the worst that is known of them, and one for shards that take nothing.
     pub(super) fn undrained(&self) -> Vec<String> {
         // A node that starts has not begun, one that stops has ended; each says that of itself.
         if !self.ready.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let unopened = self.lineages.unopened().map(|why| format!("{why}; it is tried again"));
+        let unsettled = self.lineages.unsettled();
         let idle = self.idle();
         // The books are read only when something is wrong.
         if idle.is_empty() {
-            return unopened.into_iter().collect();
+            return unsettled.into_iter().collect();
         }
-        let mut waiting: BTreeMap<(String, String, &Idle), (u64, usize)> = BTreeMap::new();
+        let mut waiting: BTreeMap<(String, String), (u64, usize, &Idle)> = BTreeMap::new();
         for book in self.books() {
             for living in &book.row.living {
                 let key = DrainKey { lineage: living.lineage, group: living.group };
                 let Some(idle) = idle.get(&key) else { continue };
                 let found = self.pending_in(living, &book.row.key.channel);
                 let Some((_, pending @ 1..)) = found else { continue };
-                let group = (book.row.name.clone(), book.row.key.group.clone(), idle);
-                let (events, lineages) = waiting.entry(group).or_default();
+                let group = (book.row.name.clone(), book.row.key.group.clone());
+                let (events, lineages, worst) = waiting.entry(group).or_insert((0, 0, idle));
                 *events += pending;
                 *lineages += 1;
+                *worst = idle.max(*worst);
             }
         }
-        let waiting = waiting.into_iter().map(|((flow, group, idle), (events, lineages))| {
-            format!("{events} events wait for group {flow}/{group} in {lineages} lineages: {idle}")
+        let waiting = waiting.into_iter().map(|((flow, group), (events, lineages, worst))| {
+            format!("{events} events wait for group {flow}/{group} in {lineages} lineages: {worst}")
         });
-        unopened.into_iter().chain(waiting).collect()
+        unsettled.into_iter().chain(waiting).collect()
     }
 
     /// Drains that are due here, of lineages that were opened a while ago, and get nowhere.
