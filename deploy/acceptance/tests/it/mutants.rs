@@ -41,7 +41,7 @@ const DISK: Test =
 
 /// Who sees what.
 const SEEN: &[(Mutant, Test)] = &[
-    (Mutant::AckBeforeFsync, SIM),
+    (Mutant::AckBeforeFsync, MODEL),
     (Mutant::RetryFsync, MODEL),
     (Mutant::CutEarlierFlush, MODEL),
     (Mutant::IgnoreCrc, MODEL),
