@@ -20,7 +20,8 @@ const BATCH_EVENTS: &str = "500";
 const PACE: &str = "360000";
 
 /// How long the disk rests before a row. The one before has left gigabytes to be deleted and written back: right
-/// after it the p99 of a node at 360,000/s was 390 to 440 ms, and 5 to 7 ms after 25 s.
+/// after another run the p99 of a node at 360,000/s was 390 to 440 ms, and 5 to 7 ms after 25 s. It does not help
+/// against a disk that stalls for other reasons: compare with the raw loop's row.
 const REST: Duration = Duration::from_secs(25);
 
 pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
