@@ -227,7 +227,14 @@ impl Shard {
         self.seal()
     }
 
-    /// The lineage's length is decided: it ends at `end`, and so do its readers.
+    /// Whether it takes no more puts, for [`Shard::stop`] or [`Shard::seal`].
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.lock().phase != Phase::Open
+    }
+
+    /// The lineage's length is decided: it ends at `end`, and so do its readers. A second call with the same
+    /// changes nothing.
     pub fn end_at(&self, end: u64) {
         self.seal();
         self.watermark.end(end);

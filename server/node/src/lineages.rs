@@ -223,11 +223,12 @@ impl Lineages {
 
     async fn seal_and_open(&self) -> Result<(), LineageError> {
         self.learn_flows()?;
+        let mut ends = self.ended_unheard().await;
         let (node, incarnation) = (self.options.cluster.node(), self.options.cluster.incarnation());
         let due = self.options.cluster.read(|state| state.seals_due(node, incarnation));
         let due = due.into_iter().map(|due| due.lineage).chain(self.spent());
         let due: BTreeSet<Lineage> = due.collect();
-        let (mut seals, mut ends) = (Vec::new(), BTreeMap::new());
+        let mut seals = Vec::new();
         for lineage in due {
             let end = self.measure(lineage).await?;
             let version = self

@@ -97,8 +97,10 @@ impl AdminService {
         }
         // What is stored is delivered by the spec under which it was stored: seal, and open anew. Also
         // what was changed before a refusal is in force.
-        self.lineages.settle().await.map_err(|error| Status::internal(with_causes(&error)))?;
+        let settled = self.lineages.settle().await;
+        // Also if not: what is not sealed or opened yet is tried again.
         self.sources.settle();
+        settled.map_err(|error| Status::internal(with_causes(&error)))?;
         refused.map_or(Ok(reply), Err)
     }
 

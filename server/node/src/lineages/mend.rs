@@ -3,6 +3,7 @@
 use super::{Held, HeldLineage, LineageError, Lineages};
 use sdk_event::Lineage;
 use sdk_flow::penalty;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,8 @@ impl Lineages {
             if stopped {
                 return;
             }
-            if self.is_whole() {
+            let is_changing = self.changing.try_lock().is_err();
+            if is_changing || self.is_whole() {
                 failures = 0;
                 continue;
             }
@@ -44,16 +46,36 @@ impl Lineages {
     }
 
     /// Lineages of this process that take nothing more and that nobody has sealed: those whose table of
-    /// producers is damaged, which the log still has, and those that were opened in vain and are begun
-    /// in the log, for a lineage is opened once.
+    /// producers is damaged, which the log still has, those that were stopped for a seal that had no
+    /// answer, and those that were opened in vain and are begun in the log, for a lineage is opened once.
     pub(super) fn spent(&self) -> Vec<Lineage> {
         let unsealed = self.listed().into_iter().filter(|(_, sealed)| !sealed);
         let spent = unsealed.filter(|(lineage, _)| match self.get(*lineage) {
-            Some(HeldLineage { held: Held::Written(shard), .. }) => shard.damage().is_some(),
+            Some(HeldLineage { held: Held::Written(shard), .. }) => {
+                // A node that stops says so before it stops its shards.
+                shard.damage().is_some() || (shard.is_stopped() && !self.stopping.is_cancelled())
+            }
             Some(_) => false,
             None => self.options.log.lineage(*lineage).is_some(),
         });
         spent.map(|(lineage, _)| lineage).collect()
+    }
+
+    /// Ends the shards whose seal was applied without an answer and whose lineages are drained and have left
+    /// the state, and says at which lengths.
+    pub(super) async fn ended_unheard(&self) -> BTreeMap<Lineage, u64> {
+        let mut ends = BTreeMap::new();
+        for (lineage, held) in self.all() {
+            let Held::Written(shard) = held.held else { continue };
+            let known = self.options.cluster.read(|state| state.lineage(lineage).is_some());
+            if shard.is_stopped() && !known {
+                // What was proposed: a second call returns the same.
+                let end = shard.stop().await;
+                shard.end_at(end);
+                ends.insert(lineage, end);
+            }
+        }
+        ends
     }
 
     /// Whether everything listed is held as it should be.

@@ -59,6 +59,10 @@ impl Lineages {
             let Some(version) = self.version_of(lineage.flow, *number) else { continue };
             match (self.get(*lineage), end) {
                 (Some(held), Some(end)) => {
+                    if let Held::Written(shard) = &held.held {
+                        // The seal may have had no answer.
+                        shard.end_at(*end);
+                    }
                     sealed.push((*lineage, *end));
                     before.push(held);
                 }

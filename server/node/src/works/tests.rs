@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "puts something in the way of a sink")]
 
 use super::*;
+use crate::lineages::{Held, HeldLineage};
 use sdk_channel::stop_lineage;
 use sdk_config::ledger::Span;
 use sdk_config::parse_node;
@@ -8,8 +9,8 @@ use sdk_event::{Block, BlockBuilder, Codec, Level, Lineage, ProducerId};
 use sdk_files::fs::LocalFileSystems;
 use sdk_flow::{Exhaustion, PutError, Receipt, Rejection, SeededEntropy, SystemClock};
 use sdk_wal::{KeyValue, LogOptions, MemoryView, ViewError};
-use server_cluster::command::Lost;
-use server_cluster::state::LostRange;
+use server_cluster::command::{Lost, Seal, ShardSeal};
+use server_cluster::state::{LostRange, Opening};
 use server_ingest::{CommitError, OpenSession, ShardHandle};
 use server_raft::{Raft, RaftOptions};
 use std::path::Path;
@@ -37,6 +38,10 @@ fn log_options(dir: &Path) -> LogOptions {
 
 impl TestNode {
     async fn start(dir: &Path, log_options: LogOptions) -> Self {
+        Self::start_with(dir, log_options, "durable").await
+    }
+
+    async fn start_with(dir: &Path, log_options: LogOptions, channel: &str) -> Self {
         let spec = format!(
             r#"
 [flow.web]
@@ -46,7 +51,7 @@ replicas = 1
 type = "collector"
 channels = ["main"]
 [flow.web.channels.main]
-type = "durable"
+type = "{channel}"
 [flow.web.sinks.out]
 type = "files"
 channel = "main"
@@ -258,8 +263,8 @@ async fn a_shard_whose_memory_of_producers_is_damaged_goes_on_in_a_new_lineage()
     let newer = || lost.route(&node).is_some_and(|shard| shard.lineage().epoch > lineage.epoch);
     eventually("a new lineage", newer).await;
     let known = node.works.lineages.all().into_iter().filter_map(|(_, held)| match held.held {
-        crate::lineages::Held::Written(shard) => Some(shard),
-        crate::lineages::Held::Sealed(_) => None,
+        Held::Written(shard) => Some(shard),
+        Held::Sealed(_) => None,
     });
     let newest = known.filter(|shard| shard.lineage().shard == 0).last().expect("the shard");
     assert_eq!(newest.producers(), many.len(), "the log knows them all");
@@ -305,4 +310,67 @@ async fn what_was_abandoned_is_lost_also_when_its_lineage_has_left_the_state() {
     assert!(matches!(again, PutError::Rejected { reason: Rejection::Lost }), "{again:?}");
     sender.send(&node).await.expect("what follows is taken");
     node.stop().await;
+}
+
+fn has_folder(at: &Path, name: &str) -> bool {
+    let entries = std::fs::read_dir(at).into_iter().flatten().filter_map(Result::ok);
+    let mut folders = entries.filter(|entry| entry.path().is_dir());
+    folders.any(|folder| folder.file_name() == name || has_folder(&folder.path(), name))
+}
+
+/// `drained`: whether all is delivered when the seal is applied, so that the lineage leaves the state with it.
+async fn seals_without_an_answer(channel: &str, drained: bool) {
+    let dir = tempfile::tempdir().expect("dir");
+    let node = TestNode::start_with(dir.path(), log_options(dir.path()), channel).await;
+    let mut senders = [Sender::to(&node, 0), Sender::to(&node, 1)];
+    let blocks = [senders[0].block(), senders[1].block()];
+    for sender in &mut senders {
+        sender.send(&node).await.expect("stored");
+    }
+    if drained {
+        eventually("an empty backlog", || node.is_drained()).await;
+    }
+    let stopped = node.newest();
+    let mut ends = Vec::new();
+    for lineage in &stopped {
+        let Some(HeldLineage { held: Held::Written(shard), .. }) =
+            node.works.lineages.get(*lineage)
+        else {
+            panic!("{lineage} is not written")
+        };
+        ends.push(shard.stop().await);
+    }
+    // One of the seals was applied after all.
+    let me = node.works.cluster.node();
+    let next = Opening { owner: me, replicas: vec![me] };
+    let shard =
+        ShardSeal { lineage: stopped[0], end: ends[0], holders: vec![me], next, version: 1 };
+    let incarnation = node.works.cluster.incarnation();
+    let seal = Seal { node: me, incarnation, shards: vec![shard] };
+    node.works.cluster.propose(seal).await.expect("applied");
+    for ((sender, stopped), block) in senders.iter_mut().zip(&stopped).zip(blocks) {
+        let newer = || sender.route(&node).is_some_and(|it| it.lineage().epoch > stopped.epoch);
+        eventually("a new lineage", newer).await;
+        let receipt = sender.send(&node).await.expect("stored");
+        assert_eq!(receipt.lineage.epoch, stopped.epoch + 1);
+        let again = sender.route(&node).expect("open").put(block).await.expect("a repeat");
+        assert!(again.duplicate, "what was known before is forgotten: {again:?}");
+    }
+    let listed = |lineage| node.works.cluster.read(|state| state.lineage(lineage).is_some());
+    eventually("the end of what was stopped", || !stopped.iter().any(|it| listed(*it))).await;
+    // Who drains to the end clears up behind it; who is closed before does not.
+    let staged = |lineage: &Lineage| {
+        has_folder(&dir.path().join("files"), &format!("{}-{}", lineage.shard, lineage.epoch))
+    };
+    eventually("clean staging", || !stopped.iter().any(staged)).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_stopped_for_a_seal_without_an_answer_goes_on_in_a_new_lineage() {
+    for channel in ["durable", "memory"] {
+        for drained in [false, true] {
+            seals_without_an_answer(channel, drained).await;
+        }
+    }
 }
