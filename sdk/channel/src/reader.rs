@@ -83,7 +83,9 @@ impl<S: Supply> ChannelReader for LineageReader<S> {
         loop {
             let standing = self.follower.look();
             if standing.closed {
-                return Err(ReadError::Closed);
+                // A lineage is closed as soon as nobody needs it: who has read all of it is told so.
+                let at_end = standing.end.is_some_and(|end| self.cursor >= end);
+                return if at_end { Ok(None) } else { Err(ReadError::Closed) };
             }
             let limit = standing.watermark;
             if self.scanned < limit {

@@ -48,7 +48,7 @@ pub trait ChannelReader: Send {
     /// what the blocks take in memory. The reader moves to the batch's end.
     ///
     /// `None` is the end of a sealed lineage: everything below its length has
-    /// been read. It never returns anything at or above the watermark.
+    /// been read, also if the channel is closed by then. It never returns anything at or above the watermark.
     ///
     /// Cancel-safe: a dropped future has not moved the reader.
     ///

@@ -12,7 +12,7 @@ use sdk_channel::{
     Remembered, Shard, ShardError, first_put_time, totals_below,
 };
 use sdk_event::{BlockBuilder, Codec, Level};
-use sdk_flow::{Channel as _, ChannelReader, ChannelSet, Exhaustion, PutError};
+use sdk_flow::{Channel as _, ChannelReader, ChannelSet, Exhaustion, PutError, ReadError};
 use sdk_wal::{FaultyStorage, Log, LogOptions, Mark, Marks, MemoryView};
 
 use crate::harness::{
@@ -448,4 +448,20 @@ async fn a_read_that_nobody_waited_for_is_not_begun_again() {
     let disk = disk.unwrap_or_else(|| panic!("no metric: {shown}"));
     let disk: u64 = disk.parse().expect("a number");
     assert!(disk <= 210, "{disk} records were read from the disk, of 200");
+}
+
+#[tokio::test]
+async fn who_has_read_all_of_a_lineage_hears_its_end_though_it_is_closed() {
+    let log = open_log(&FaultyStorage::new(1));
+    let shard = open_shard(&log, vec![durable(0, "main", 1 << 20)]).await;
+    let mut words = producer(&shard, 1).await;
+    shard.put(words.block("word")).await.expect("put");
+    let mut behind = shard.reader(0, 0).expect("reader");
+    let mut reader = shard.reader(0, 0).expect("reader");
+    let end = shard.stop().await;
+    read_all(reader.as_mut(), shard.watermark()).await;
+    shard.end_at(end);
+    shard.close();
+    assert!(reader.next(1).await.expect("the end").is_none());
+    assert!(matches!(behind.next(1).await, Err(ReadError::Closed)));
 }
