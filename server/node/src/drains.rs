@@ -1,5 +1,9 @@
 //! What delivers: one drain for each sink group and lineage of this node.
 
+mod begun;
+
+pub(crate) use begun::{BEGINS_WITHIN, Idle};
+
 use crate::cluster::Cluster;
 use crate::ledger::{RaftCursor, RaftLedger};
 use crate::letters::Letters;
@@ -8,6 +12,7 @@ use crate::losses::ListedReader;
 use crate::memory::{MemoryCursor, MemoryFloors};
 use crate::penalties::{ClusterPenalties, Reports};
 use crate::version::{Version, VersionGroup};
+use begun::Begun;
 use futures::FutureExt as _;
 use sdk_config::{BalanceSelector, Policy as SpecPolicy, SinkSpec};
 use sdk_edge::{SinkBuilder, StandardSinks};
@@ -37,8 +42,6 @@ use tracing::{debug, error};
 const STRIDE: Duration = Duration::from_millis(20);
 /// A drain that failed is started again after this.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
-/// A drain begins, and has its token, within milliseconds; after this it is said that it has not.
-pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What drains work with.
 pub(crate) struct DrainOptions {
@@ -68,28 +71,6 @@ pub(crate) enum Running {
     Files(DrainHandle),
     /// Into a sink without files.
     Events(Arc<GroupStats>),
-}
-
-/// A drain that was begun: it may wait for its token still.
-struct Begun {
-    at: Duration,
-    running: Option<Running>,
-    /// When it failed last, and why.
-    failed: Option<(Duration, String)>,
-}
-
-/// Why a drain gets nowhere.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub(crate) enum Idle {
-    /// It was not begun.
-    #[error("nothing drains them; a restart begins all drains again")]
-    Unbegun,
-    /// It has had no token for a while.
-    #[error("the control plane has not given their drains a token, which are waiting for it")]
-    Waits,
-    /// It has failed, and is begun again and again.
-    #[error("their drains fail and are begun again: {0}")]
-    Fails(String),
 }
 
 /// All drains of this node.
@@ -148,33 +129,28 @@ impl Drains {
     /// Every running drain.
     pub(crate) fn running(&self) -> Vec<(DrainKey, Running)> {
         let begun = self.lock();
-        begun.iter().filter_map(|(key, it)| Some((*key, it.running.clone()?))).collect()
+        begun.iter().filter_map(|(key, it)| Some((*key, it.running().cloned()?))).collect()
     }
 
     /// Why a drain gets nowhere, if that is so. It needs no request in between to notice.
     pub(crate) fn idle(&self, key: DrainKey) -> Option<Idle> {
         let now = self.options.clock.monotonic();
-        let begun = self.lock();
-        let Some(begun) = begun.get(&key) else { return Some(Idle::Unbegun) };
-        let lately = |at: Duration| now.saturating_sub(at) < BEGINS_WITHIN;
-        match (&begun.running, &begun.failed) {
-            (None, Some((_, why))) => Some(Idle::Fails(why.clone())),
-            (Some(_), Some((at, why))) if lately(*at) => Some(Idle::Fails(why.clone())),
-            (None, None) if !lately(begun.at) => Some(Idle::Waits),
-            _ => None,
+        match self.lock().get(&key) {
+            Some(begun) => begun.idle(now),
+            None => Some(Idle::Unbegun),
         }
     }
 
     fn runs(&self, key: DrainKey, running: Running) {
         if let Some(begun) = self.lock().get_mut(&key) {
-            begun.running = Some(running);
+            begun.runs(running);
         }
     }
 
     fn fails(&self, key: DrainKey, why: String) {
         let now = self.options.clock.monotonic();
         if let Some(begun) = self.lock().get_mut(&key) {
-            (begun.at, begun.running, begun.failed) = (now, None, Some((now, why)));
+            begun.fails(now, why);
         }
     }
 
@@ -279,7 +255,7 @@ impl Drains {
                 continue;
             }
             let at = self.options.clock.monotonic();
-            self.lock().insert(key, Begun { at, running: None, failed: None });
+            self.lock().insert(key, Begun::new(at));
             let (drains, found) = (Arc::clone(self), held.clone());
             self.tasks.start(format!("look {} {}", key.lineage, key.group), |stop| async move {
                 stop.run_until_cancelled(drains.look(key, found)).await;
@@ -324,8 +300,9 @@ impl Drains {
             stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)).await;
         }
         debug!(lineage = %key.lineage, group = key.group, "drain ended");
+        let now = self.options.clock.monotonic();
         if let Some(begun) = self.lock().get_mut(&key) {
-            (begun.at, begun.running) = (self.options.clock.monotonic(), None);
+            begun.ends(now);
         }
         // A group of a memory channel is not in the state: its drain has ended for good.
         if durable {
