@@ -4,6 +4,7 @@ mod books;
 mod count;
 mod disks;
 mod freshness;
+mod rates;
 #[cfg(test)]
 pub(crate) mod rig;
 mod sinks;
@@ -17,15 +18,14 @@ use crate::http::Faces;
 use crate::lineages::Lineages;
 use crate::node::Addresses;
 use crate::penalties::PenaltyTimer;
-use crate::rate::Rate;
 use async_trait::async_trait;
 pub(crate) use books::BookRow;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::v1;
+use rates::FlowRates;
 use sdk_config::Port;
-use sdk_event::Lineage;
 use sdk_flow::Clock;
 use sdk_tls::Gate;
 use sdk_wal::Log;
@@ -55,26 +55,6 @@ pub struct Figures {
     encoding: Mutex<()>,
     rates: Mutex<BTreeMap<FlowId, FlowRates>>,
     connections: Gauge,
-}
-
-#[derive(Default)]
-struct FlowRates {
-    events: Rate,
-    bytes: Rate,
-    bytes_stored: BTreeMap<Lineage, u64>,
-    /// Of lineages that are gone, so that the sum never falls.
-    bytes_gone: u64,
-    quiet: freshness::Quiet,
-}
-
-impl FlowRates {
-    /// All bytes that the flow ever stored, those of its present lineages given.
-    fn ever_stored(&mut self, stored: BTreeMap<Lineage, u64>) -> u64 {
-        let gone = self.bytes_stored.iter().filter(|(lineage, _)| !stored.contains_key(lineage));
-        self.bytes_gone += gone.map(|(_, bytes)| bytes).sum::<u64>();
-        self.bytes_stored = stored;
-        self.bytes_gone + self.bytes_stored.values().sum::<u64>()
-    }
 }
 
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
@@ -268,7 +248,6 @@ impl Figures {
 
     fn flow_figures(&self, sinks: &[v1::Sink]) -> Vec<v1::Flow> {
         let lineages = self.lineages.all();
-        let now = self.clock.monotonic();
         // Before everything else is looked up: what is put from here on was not looked for.
         let now_ms = self.clock.wall_ms();
         let running = self.drains.running().into_iter().collect();
@@ -281,10 +260,7 @@ impl Figures {
                 lineages.iter().filter(|(lineage, _)| lineage.flow == flow.id).collect();
             let known = rates.entry(flow.id).or_default();
             let finished = self.finished(flow.id);
-            let stored = own.iter().map(|(id, held)| (*id, held.held.totals().1.log_bytes));
-            let bytes = known.ever_stored(stored.collect());
-            let own_books = books.iter().filter(|book| book.row.flow == flow.id);
-            let acknowledged = own_books.map(|book| book.stored).max().unwrap_or(0);
+            let rate = self.rate(flow.id, &books, known);
             let freshness =
                 self.final_before_ms(flow.id, &books, &running, &mut known.quiet, now_ms);
             let channels = version.channels.iter().map(|channel| {
@@ -319,9 +295,9 @@ impl Figures {
                 id: flow.id,
                 shards: u32::try_from(flow.shards.len()).unwrap_or(u32::MAX),
                 version: version.number.into(),
-                events_per_second: known.events.sample(now, acknowledged),
-                bytes_per_second: known.bytes.sample(now, bytes),
-                acknowledged_events: acknowledged,
+                events_per_second: rate.events_per_second,
+                bytes_per_second: rate.bytes_per_second,
+                acknowledged_events: rate.acknowledged,
                 channels: channels.collect(),
                 oldest_pending_ms: freshness.map(|ms| u64::try_from(now_ms - ms).unwrap_or(0)),
                 final_before_ms: freshness.unwrap_or(0),

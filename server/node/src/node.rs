@@ -271,6 +271,7 @@ impl Node {
             registry,
         );
         watch(log.failure(), exit, "log", &tasks);
+        tasks.start("rates", |stop| Arc::clone(&figures).follow_rates(stop));
 
         let health = Health::new().await;
         let ingest = Tasks::new();

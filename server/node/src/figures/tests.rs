@@ -55,6 +55,28 @@ async fn versions_that_are_gone_leave_nothing_behind() {
     node.stop().await;
 }
 
+/// Nobody has to have asked before to be told how fast events come in.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_to_ask_hears_of_the_seconds_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = started(config(folder.path())).await;
+    let figures = Arc::clone(node.figures());
+    let sampled = || {
+        let rates = figures.rates.lock().expect("no panic while the lock is held");
+        rates.values().next().is_some_and(|flow| !flow.bytes_stored.is_empty())
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(30), async {
+        while !sampled() {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    });
+    looked.await.expect("somebody looks at the counters");
+    send(&node, 100).await;
+    let flow = figures.look().flows.into_iter().next().expect("the flow");
+    assert!(flow.events_per_second > 0.0 && flow.bytes_per_second > 0.0, "{flow:?}");
+    node.stop().await;
+}
+
 /// A backlog that stays because nothing drains it is a reason, however well all sinks are.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nothing_drains_is_a_reason() {
