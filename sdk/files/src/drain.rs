@@ -232,3 +232,7 @@ const LOOK_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a drain with nothing to do sleeps at most.
 const NAP: Duration = Duration::from_secs(1);
+
+/// What is in the log is read within this, also from a disk: with nothing for so long a drain has caught up.
+/// Were that sooner, files of a backlog, long due by the clock, would be finished after every read.
+const READS_WITHIN: Duration = Duration::from_millis(250);

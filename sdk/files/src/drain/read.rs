@@ -54,6 +54,7 @@ pub(super) fn new_bucket(
 impl Session {
     /// Takes what the reader gave.
     pub(super) fn take(&mut self, read: Result<Option<Batch>, ReadError>) {
+        self.reading_since = None;
         match read {
             Ok(Some(batch)) => self.take_batch(&batch),
             Ok(None) => {

@@ -22,7 +22,7 @@ use super::outcome::Done;
 use super::peek::Peek;
 use super::shared::{Preference, Shared};
 use super::stretches::Stretches;
-use super::{Control, Drain, NAP};
+use super::{Control, Drain, NAP, READS_WITHIN};
 use crate::layout::Placer;
 use crate::sink::FileSink;
 use crate::status::{DrainStatus, DrainTotals};
@@ -60,7 +60,10 @@ pub(crate) struct Session {
     /// Offsets below may be recorded already.
     pub(super) covered_to: u64,
     pub(super) ended: bool,
+    /// The reader has had nothing for a while: time is what the clock says, and no longer what puts say.
     pub(super) caught_up: bool,
+    /// Since when the reader has been waited for.
+    pub(super) reading_since: Option<Duration>,
     pub(super) stretches: Stretches,
     pub(super) jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Buckets that something has happened to.
@@ -208,6 +211,7 @@ impl Session {
             covered_to: 0,
             ended: false,
             caught_up: false,
+            reading_since: None,
             stretches: Stretches::default(),
             jobs: FuturesUnordered::new(),
             dirty: BTreeSet::new(),
@@ -262,6 +266,8 @@ impl Session {
             }
             self.publish(false);
             let may_read = self.may_read();
+            let since = self.reading_since.unwrap_or_else(|| self.now());
+            self.reading_since = may_read.then_some(since);
             let nap = self.nap();
             let batch_bytes = self.batch_bytes();
             tokio::select! {
@@ -276,7 +282,7 @@ impl Session {
                         yield_now().await;
                     }
                 }
-                () = sleep(nap) => self.caught_up |= may_read,
+                () = sleep(nap) => self.caught_up |= self.until_caught_up().is_some_and(|it| it.is_zero()),
             }
         }
     }
@@ -314,10 +320,21 @@ impl Session {
         self.held < 2 * self.budget() || self.in_flight + self.closing == 0
     }
 
+    /// How much longer the reader is to have nothing until all there is has been read, if it is waited for.
+    fn until_caught_up(&self) -> Option<Duration> {
+        let since = self.reading_since?;
+        Some((since + READS_WITHIN).saturating_sub(self.now()))
+    }
+
     /// How long nothing happens by itself.
     fn nap(&self) -> Duration {
         let now = self.now();
         let mut nap = NAP;
+        if let Some(until) = self.until_caught_up()
+            && !self.caught_up
+        {
+            nap = nap.min(until);
+        }
         if let Some((at, _)) = self.later.first() {
             nap = nap.min(at.saturating_sub(now));
         }
@@ -333,7 +350,7 @@ impl Session {
             nap = nap.min(by.saturating_sub(now));
         }
         let due_in = self.due_ms.saturating_sub(self.shared.options.clock.wall_ms());
-        if self.due_ms < i64::MAX {
+        if self.due_ms < i64::MAX && self.caught_up {
             nap = nap.min(Duration::from_millis(u64::try_from(due_in).unwrap_or(0)));
         }
         nap.max(Duration::from_millis(1))

@@ -134,6 +134,25 @@ fn size_count_and_idleness_roll_as_well() {
     assert_eq!(sizes(idle), [100]);
 }
 
+/// All of it is long due by the clock, which is not to count before the drain has caught up: after an outage
+/// there would be a file for each read.
+#[test]
+fn a_backlog_that_is_read_slowly_makes_no_more_files_than_its_puts_ask_for() {
+    run(async {
+        let rig = Rig::new();
+        rig.log.slow(Duration::from_millis(20));
+        let disk = MemoryDisk::new();
+        let first_ms = rig.clock.wall_ms() - 3_600_000;
+        for (put, put_ms) in (0..60).zip((first_ms..).step_by(1_000)) {
+            rig.log.put(put_ms, &[Event::new(put.to_string()).with_timestamp_ms(put_ms)]);
+        }
+        let spec = FilesSink { batch_bytes: ByteSize(1), ..spec("/data/web") };
+        rig.drain_all(&spec, &disk).await;
+        assert_eq!(by_directory(&disk)["/data/web"], text(0..60));
+        assert_eq!(finals(&disk).len(), 2, "two intervals of 30 s");
+    });
+}
+
 #[test]
 fn an_event_that_cannot_be_placed_is_a_dead_letter() {
     run(async {

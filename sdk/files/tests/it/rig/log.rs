@@ -1,6 +1,7 @@
 //! A lineage in memory.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sdk_event::{BlockBuilder, Codec, Event, Lineage, ProducerId};
@@ -22,11 +23,17 @@ struct State {
     sealed: bool,
     lost: Vec<(u64, u64)>,
     sequence: u64,
+    reads_take: Duration,
 }
 
 impl MemoryLog {
     pub(crate) fn new(lineage: Lineage) -> MemoryLog {
         MemoryLog { lineage, state: Arc::default(), changed: watch::channel(0).0 }
+    }
+
+    /// How long each read takes from now on.
+    pub(crate) fn slow(&self, reads_take: Duration) {
+        self.state.lock().unwrap().reads_take = reads_take;
     }
 
     /// Puts events as one block; gives the first offset.
@@ -139,6 +146,10 @@ impl Reader {
 impl ChannelReader for Reader {
     async fn next(&mut self, bytes_max: usize) -> Result<Option<Batch>, ReadError> {
         tokio::task::yield_now().await;
+        let takes = self.log.state.lock().unwrap().reads_take;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         loop {
             self.changed.borrow_and_update();
             if let Some(answer) = self.read(bytes_max) {
