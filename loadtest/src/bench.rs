@@ -3,6 +3,7 @@
 //! Servers and generators are processes of their own, so that CPU seconds are those of the server
 //! alone. These machines are shared: compare the rows of one run, not figures of different days.
 
+mod rest;
 mod server;
 
 use crate::arguments::{BenchArguments, Table};
@@ -18,11 +19,6 @@ const BODY_BYTES: &str = "500";
 const BATCH_EVENTS: &str = "500";
 /// The rate at which latency is looked at: 60 % of the 600,000 events/s that a node is to reach.
 const PACE: &str = "360000";
-
-/// How long the disk rests before a row. The one before has left gigabytes to be deleted and written back: right
-/// after another run the p99 of a node at 360,000/s was 390 to 440 ms, and 5 to 7 ms after 25 s. It does not help
-/// against a disk that stalls for other reasons: compare with the raw loop's row.
-const REST: Duration = Duration::from_secs(25);
 
 pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
     let folder = match &arguments.folder {
@@ -69,6 +65,9 @@ struct Row {
 fn ingest(folder: &Path, seconds: u64) -> Result<()> {
     say("ingest: 500-byte events with three attributes, 500 a block, level local");
     headings();
+    // Latency before the rows that leave most behind.
+    measure("node at 360,000/s", Server::node(folder, true)?, seconds, PACE)?.show();
+    measure("raw loop at 360,000/s", Server::raw(folder)?, seconds, PACE)?.show();
     let raw = measure("raw loop", Server::raw(folder)?, seconds, "max")?;
     raw.show();
     let node = measure("node, files rolling", Server::node(folder, true)?, seconds, "max")?;
@@ -79,8 +78,6 @@ fn ingest(folder: &Path, seconds: u64) -> Result<()> {
     let raw_again = measure("raw loop", Server::raw(folder)?, seconds, "max")?;
     raw_again.show();
     let rate = (node.rate() + node_again.rate()) / 2.0;
-    measure("node at 360,000/s", Server::node(folder, true)?, seconds, PACE)?.show();
-    measure("raw loop at 360,000/s", Server::raw(folder)?, seconds, PACE)?.show();
     say(&format!(
         "node : raw   rate {:.2} (at least 0.60)   server CPU {:.2} (at most 1.5, aim 1.2)\n",
         rate * 2.0 / (raw.rate() + raw_again.rate()),
@@ -101,7 +98,7 @@ fn headings() {
 }
 
 fn measure(name: &'static str, mut server: Server, seconds: u64, rate: &str) -> Result<Row> {
-    std::thread::sleep(REST);
+    rest::wait(server.folder())?;
     let pressure = cpu_pressure_us();
     let begun = Instant::now();
     let seconds = seconds.to_string();

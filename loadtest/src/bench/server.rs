@@ -135,6 +135,11 @@ path = "{}/default/%Y-%m-%d/%H%M/"
         self.ca.as_deref()
     }
 
+    /// Where it writes.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// `kill -9`, start again, and how long it took until it accepted.
     pub(super) fn restart(&mut self) -> Result<Duration> {
         self.child.kill()?;
