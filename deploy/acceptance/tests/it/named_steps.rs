@@ -47,6 +47,9 @@ pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: u64, rate:
     for round in 0..rounds {
         for (at, step) in (0..).zip(Step::ALL) {
             for side in Side::ALL {
+                if *step == Step::Trim {
+                    leave_segments(node);
+                }
                 let nth = 1 + (round * 7 + at * 5) % passings(*step);
                 slowest = slowest.max(kill_at(node, *step, *side, nth));
                 kills += 1;
@@ -61,6 +64,17 @@ pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: u64, rate:
     let acked = &report["acked_events"];
     let steps = Step::ALL.len();
     say(&format!("{kills} kills at {steps} steps, slowest life {slowest:.1?}, {acked} acked"));
+}
+
+/// One life that fills segments, so that the next one has some to free: it would have none of its own in
+/// a minute, since admission is rebuilt from all that came after its last checkpoint.
+fn leave_segments(node: &mut Node) {
+    node.start();
+    eventually("a third segment", REACHED_WITHIN, || {
+        let segments = node.metric("collector_log_segments");
+        if segments >= 3.0 { Ok(()) } else { Err(segments) }
+    });
+    node.kill();
 }
 
 /// One life, which ends at its step. How long it took.
@@ -85,9 +99,9 @@ fn kill_at(node: &mut Node, step: Step, side: Side, nth: u64) -> Duration {
 /// At which of its passings a step may be killed: so many come in each life.
 fn passings(step: Step) -> u64 {
     match step {
-        Step::Seal | Step::Snapshot => 1,
-        Step::Trim => 2,
-        Step::Open | Step::Acquire | Step::Fence | Step::Mkdir => 2,
+        // The life before may have died at its first Acquire, or with one segment to free.
+        Step::Seal | Step::Snapshot | Step::Fence | Step::Trim => 1,
+        Step::Open | Step::Acquire | Step::Mkdir => 2,
         _ => 10,
     }
 }

@@ -1,6 +1,6 @@
 //! Lines in, the same lines out.
 
-use deploy_acceptance::{Node, NodeOptions, Tree};
+use deploy_acceptance::{Node, NodeOptions, Tree, eventually};
 use std::time::Duration;
 
 const DRAINED_WITHIN: Duration = Duration::from_secs(60);
@@ -43,13 +43,31 @@ fn a_hundred_thousand_lines_come_out_byte_for_byte() {
     assert_eq!(audit["flows"][0]["in_files"], 100_000, "{audit:#}");
 }
 
+/// Sends what is open, or final already, when this returns: what a sink has not read stays in the log when
+/// the node stops. Before, `done` events are to become final, and nothing else is open.
+pub(crate) fn send_and_open(node: &Node, done: u32, lines: &[u8]) {
+    let figures = || {
+        let open = node.metric("collector_sink_open_files");
+        (open > 0.0, node.metric("collector_sink_events_total"))
+    };
+    eventually("nothing is open", Duration::from_secs(30), || match figures() {
+        (false, events) if events >= f64::from(done) => Ok(()),
+        other => Err(other),
+    });
+    node.cli_with_input(&["send"], lines).expect(0);
+    eventually("it is open or final", Duration::from_secs(30), || match figures() {
+        (false, events) if events <= f64::from(done) => Err(events),
+        _ => Ok(()),
+    });
+}
+
 #[test]
 fn a_clean_stop_leaves_nothing_open_and_a_restart_goes_on() {
     let mut node = Node::new(quick_roll());
     node.start();
     // The sink is at work once something of it is final.
     node.cli_with_input(&["send", "--ack", "committed"], &seq(1)).expect(0);
-    node.cli_with_input(&["send"], &seq(1_000)).expect(0);
+    send_and_open(&node, 1, &seq(1_000));
     node.stop().expect(0);
     let before = Tree::read(&node.files());
     assert_eq!(before.lines(), 1_001, "SIGTERM rolls what is open");

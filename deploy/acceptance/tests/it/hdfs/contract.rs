@@ -1,13 +1,23 @@
 //! HDFS keeps what the sink asks of any file system.
 
 use deploy_acceptance::Hdfs;
+use sdk_config::{ByteSize, FilesSink};
 use sdk_files::fs::{FileSystem, FileSystems};
 use sdk_flow::SystemClock;
 use server_hdfs::{Deadlines, HdfsFileSystems, HdfsOptions, Metrics};
 use std::sync::Arc;
 
 /// The file system that a node would use there.
-pub(super) fn file_system(hdfs: &Hdfs) -> Arc<dyn FileSystem> {
+fn file_system(hdfs: &Hdfs) -> Arc<dyn FileSystem> {
+    file_systems(hdfs).of(&format!("{}/any", hdfs.url())).expect("a file system")
+}
+
+/// As [`file_system`], for a sink that asks for something.
+pub(super) fn file_system_of(hdfs: &Hdfs, root: &str, spec: &FilesSink) -> Arc<dyn FileSystem> {
+    file_systems(hdfs).for_sink(root, spec).expect("a file system")
+}
+
+fn file_systems(hdfs: &Hdfs) -> HdfsFileSystems {
     let options = HdfsOptions {
         configuration: Some(hdfs.variable("HADOOP_CONF_DIR").into()),
         user: None,
@@ -16,8 +26,7 @@ pub(super) fn file_system(hdfs: &Hdfs) -> Arc<dyn FileSystem> {
         deadlines: Deadlines::default(),
         clock: Arc::new(SystemClock::new()),
     };
-    let systems = HdfsFileSystems::new(options, Metrics::default());
-    systems.of(&format!("{}/any", hdfs.url())).expect("a file system")
+    HdfsFileSystems::new(options, Metrics::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,22 +39,13 @@ async fn hdfs_is_a_file_system_as_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_several_blocks_is_whole_and_each_block_synced() {
     let Some(hdfs) = Hdfs::shared() else { return };
-    let options = HdfsOptions {
-        configuration: Some(hdfs.variable("HADOOP_CONF_DIR").into()),
-        user: None,
-        kerberos_principal: None,
-        kerberos_keytab: None,
-        deadlines: Deadlines::default(),
-        clock: Arc::new(SystemClock::new()),
-    };
-    let systems = HdfsFileSystems::new(options, Metrics::default());
-    let spec = sdk_config::FilesSink {
-        block_size: Some(sdk_config::ByteSize::mib(1)),
+    let spec = FilesSink {
+        block_size: Some(ByteSize::mib(1)),
         replication: Some(2),
-        ..sdk_config::FilesSink::default()
+        ..FilesSink::default()
     };
     let root = format!("{}/blocks/root", hdfs.url());
-    let fs = systems.for_sink(&root, &spec).expect("a file system");
+    let fs = file_system_of(hdfs, &root, &spec);
     fs.mkdirs(&root).await.expect("make the root");
     let path = format!("{root}/file");
     let mut writer = fs.create(&path).await.expect("create");

@@ -130,7 +130,7 @@ fn happens(hdfs: &Hdfs, node: &Node, fault: &Fault) {
         let one = |sentence: &&str| said.iter().any(|line| line.contains(*sentence));
         fault.says.is_empty() || fault.says.iter().any(one)
     };
-    eventually(&format!("{}: status says so", fault.name), SAID_WITHIN.max(lasts), || {
+    eventually(&format!("{}: status says so", fault.name), SAID_WITHIN + lasts, || {
         let status = node.cli(&["--output", "json", "status"]);
         let reasons = status.json()["reasons"].as_array().cloned().unwrap_or_default();
         said.extend(reasons.iter().filter_map(|it| it.as_str()).map(without_numbers));

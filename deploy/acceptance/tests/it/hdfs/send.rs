@@ -1,7 +1,7 @@
 //! Lines in, the same lines out of HDFS.
 
 use super::no_staging_but_of_living_tokens;
-use crate::send::seq;
+use crate::send::{send_and_open, seq};
 use deploy_acceptance::{Hdfs, Node, NodeOptions};
 
 #[test]
@@ -33,7 +33,7 @@ fn a_clean_stop_rolls_what_is_open_and_a_restart_goes_on() {
     node.start();
     // The sink works, and then something is open.
     node.cli_with_input(&["send", "--ack", "committed"], &seq(500)).expect(0);
-    node.cli_with_input(&["send"], &seq(500)).expect(0);
+    send_and_open(&node, 500, &seq(500));
     node.stop().expect(0);
     let before = hdfs.tree("/restart/files");
     assert_eq!(before.lines(), 1_000, "SIGTERM rolls what is open\n{}", node.log());
