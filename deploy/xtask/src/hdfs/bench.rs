@@ -9,6 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Events a second that are taken in while HDFS is closed: how many there are is not to depend on how fast
+/// the machine is, or a fast one would fill its disk.
+const RATE: &str = "400000";
+
+/// So many that events are in most shards: each has a file open, and the client alone as many at once.
+const PRODUCERS: u32 = 24;
+const FILES_AT_ONCE: u32 = 8;
+
 const POLL: Duration = Duration::from_millis(100);
 
 /// A cluster in safe mode is asked again every 5 s; the rest is writing.
@@ -16,8 +24,9 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 
 #[derive(clap::Parser)]
 struct Arguments {
-    /// How long events are taken in while HDFS is closed, at full speed
-    #[arg(long, default_value_t = 10)]
+    /// How long events are taken in while HDFS is closed: 200 MB a second, of which HDFS keeps three
+    /// copies, and as many of what the client alone writes
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// How often it is done
     #[arg(long, default_value_t = 2)]
@@ -82,19 +91,44 @@ fn table(rounds: &[(u64, Took, Took)]) {
 fn one(cluster: &Cluster, round: u64, seconds: u64) -> Result<(u64, Took, Took)> {
     let folder = cluster.dir().join(format!("node-{round}"));
     std::fs::create_dir_all(&folder).context("make the node's directory")?;
+    // As it is by default, but that files are finished once nothing more comes: else the end would be that of the
+    // roll interval.
+    let path = format!("{}/bench-{round}/files/%Y-%m-%d/%H%M", cluster.url());
+    let config = format!(
+        "[flow.default]\nsources.in = {{ type = \"collector\", channels = [\"main\"] }}\n\
+         channels.main = {{ type = \"durable\" }}\n\
+         sinks.files = {{ type = \"files\", channel = \"main\", path = \"{path}\", idle_timeout = \"1s\" }}\n"
+    );
+    std::fs::write(folder.join("node.toml"), config).context("write the node's configuration")?;
     let ports = free_ports(3)?;
-    let mut node = Node::start(cluster, &folder, round, &ports)?;
+    let mut node = Node::start(cluster, &folder, &ports)?;
     let admin = ports[2];
-    wait("the node accepts", || get(admin, "/health/ready").is_ok_and(|body| !body.is_empty()))?;
+    wait("the node accepts", || {
+        node.has_ended() || get(admin, "/health/ready").is_ok_and(|body| !body.is_empty())
+    })?;
+    if node.has_ended() {
+        let log = std::fs::read_to_string(folder.join("node.log")).unwrap_or_default();
+        bail!("the node has ended:\n{log}");
+    }
     cluster.safe_mode("enter")?;
     let load = Command::new(program("collector-loadtest"))
-        .args(["--output", "json", "run", "--seconds", &seconds.to_string(), "--rate", "max"])
-        .args(["--body-bytes", "500", "--batch-events", "500", "--ack", "local", "--endpoint"])
+        .args(["--output", "json", "run", "--seconds", &seconds.to_string(), "--rate", RATE])
+        .args(["--body-bytes", "500", "--batch-events", "500", "--ack", "local"])
+        .args(["--producers", &PRODUCERS.to_string(), "--endpoint"])
         .arg(format!("http://127.0.0.1:{}", ports[0]))
         .output()
         .context("run the load")?;
     let before = Metrics::read(admin)?;
     cluster.safe_mode("leave")?;
+    // Else the time that a sink is left alone after its failures would count.
+    let cleared = Command::new(program("collector-cli"))
+        .args(["--endpoint", &format!("http://127.0.0.1:{admin}"), "penalties", "clear"])
+        .stdout(Stdio::null())
+        .status()
+        .context("clear the penalties")?;
+    if !cleared.success() {
+        bail!("the penalties could not be cleared");
+    }
     wait("the sink begins", || {
         Metrics::read(admin).is_ok_and(|now| now.data_calls > before.data_calls)
     })?;
@@ -111,13 +145,22 @@ fn one(cluster: &Cluster, round: u64, seconds: u64) -> Result<(u64, Took, Took)>
     let bytes = Metrics::read(admin)?.file_bytes - before.file_bytes;
     node.end();
     let alone = Command::new(target().join("release/examples/plain"))
-        .args([cluster.url(), format!("/plain-{round}"), bytes.to_string(), "8".to_owned()])
+        .args([
+            cluster.url(),
+            format!("/plain-{round}"),
+            bytes.to_string(),
+            FILES_AT_ONCE.to_string(),
+        ])
         .env("HADOOP_CONF_DIR", cluster.conf())
         .stderr(Stdio::inherit())
         .output()
         .context("run the client alone")?;
     let alone: serde_json::Value =
         serde_json::from_slice(&alone.stdout).context("read what the client alone took")?;
+    let parts = [format!("/bench-{round}"), format!("/plain-{round}")];
+    let words = ["-rm", "-r", "-skipTrash"].map(str::to_owned);
+    cluster.shell("org.apache.hadoop.fs.FsShell", &[&words[..], &parts[..]].concat())?;
+    std::fs::remove_dir_all(&folder).context("remove what the node wrote")?;
     let field = |name: &str| alone[name].as_f64().with_context(|| format!("no {name}"));
     let alone = Took { seconds: field("seconds")?, cpu_seconds: field("cpu_seconds")? };
     Ok((bytes, sink, alone))
@@ -128,11 +171,11 @@ struct Node {
 }
 
 impl Node {
-    fn start(cluster: &Cluster, folder: &Path, round: u64, ports: &[u16]) -> Result<Node> {
+    fn start(cluster: &Cluster, folder: &Path, ports: &[u16]) -> Result<Node> {
         let log = std::fs::File::create(folder.join("node.log")).context("make the node's log")?;
         let mut command = Command::new(program("collector-server"));
+        command.arg("--config").arg(folder.join("node.toml"));
         command.arg("--data-dir").arg(folder.join("data"));
-        command.args(["--files-dir", &format!("{}/bench/round-{round}", cluster.url())]);
         for (flag, port) in ["--ingest", "--peer", "--admin"].iter().zip(ports) {
             command.args([*flag, &format!("127.0.0.1:{port}")]);
         }
@@ -151,6 +194,10 @@ impl Node {
         let after_name = text.rsplit(") ").next().unwrap_or_default();
         let ticks = after_name.split(' ').skip(11).take(2).filter_map(|it| it.parse::<u32>().ok());
         Ok(ticks.map(f64::from).sum::<f64>() / 100.0)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     fn end(&mut self) {

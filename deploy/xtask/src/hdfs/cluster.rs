@@ -511,7 +511,9 @@ impl Cluster {
     }
 
     fn start_watch(&self, pid: i32) -> Result<()> {
+        // Where cargo has put another file in its place meanwhile, the system has only its folder right.
         let program = std::env::current_exe().context("find this program")?;
+        let program = program.with_file_name(env!("CARGO_PKG_NAME"));
         let mut command = Command::new(program);
         command.args(["hdfs", "--dir"]).arg(&self.dir).args(["watch", &pid.to_string()]);
         Daemon::marked(&self.dir, "watch", self.dir.display().to_string()).start(&mut command, &[])
