@@ -29,8 +29,11 @@ impl Stored {
     /// The events with their offsets, by offset, whatever part they are in.
     #[must_use]
     pub fn events(&self) -> StoredEvents<'_> {
-        let heads = self.parts.iter().map(|(positions, block)| Head::new(positions, block));
-        StoredEvents { first_offset: self.first_offset, heads: heads.collect() }
+        let parts = match self.parts.as_slice() {
+            [only] => Parts::One(Head::new(only)),
+            parts => Parts::Many(parts.iter().map(Waiting::new).collect()),
+        };
+        StoredEvents { first_offset: self.first_offset, parts }
     }
 
     /// How many events there are.
@@ -61,23 +64,29 @@ impl Stored {
 /// The events of a [`Stored`], by offset. Allocates nothing for an event.
 pub struct StoredEvents<'a> {
     first_offset: u64,
-    heads: SmallVec<[Head<'a>; 1]>,
+    parts: Parts<'a>,
 }
 
-/// One part, at its next event.
+/// Nearly every put has one part. Its events are read one at a time: copying an event brings the next one's head
+/// into the cache, and to read that head earlier would be to wait for it.
+enum Parts<'a> {
+    One(Head<'a>),
+    /// Or none.
+    Many(Vec<Waiting<'a>>),
+}
+
+/// One part, before its next event.
 struct Head<'a> {
     positions: &'a Positions,
     events: Events<'a>,
-    next: Option<(u32, EventRef<'a>)>,
 }
 
 impl<'a> Head<'a> {
-    fn new(positions: &'a Positions, block: &'a Block) -> Head<'a> {
-        let mut head = Head { positions, events: block.events(), next: None };
-        head.next = head.read();
-        head
+    fn new((positions, block): &'a (Positions, Block)) -> Head<'a> {
+        Head { positions, events: block.events() }
     }
 
+    #[inline]
     fn read(&mut self) -> Option<(u32, EventRef<'a>)> {
         self.events.next().map(|event| (self.positions.at(event.index()), event))
     }
@@ -86,18 +95,34 @@ impl<'a> Head<'a> {
 impl<'a> Iterator for StoredEvents<'a> {
     type Item = (u64, EventRef<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, EventRef<'a>)> {
-        let head = match self.heads.as_mut_slice() {
-            [only] => only,
-            heads => heads
-                .iter_mut()
-                .filter(|head| head.next.is_some())
-                .min_by_key(|head| head.next.as_ref().map(|(position, _)| *position))?,
+        let (position, event) = match &mut self.parts {
+            Parts::One(head) => head.read()?,
+            Parts::Many(parts) => least(parts)?,
         };
-        let (position, event) = head.next.take()?;
-        head.next = head.read();
         Some((self.first_offset + u64::from(position), event))
     }
+}
+
+/// One part of several, and its next event.
+struct Waiting<'a> {
+    head: Head<'a>,
+    next: Option<(u32, EventRef<'a>)>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(part: &'a (Positions, Block)) -> Waiting<'a> {
+        let mut head = Head::new(part);
+        Waiting { next: head.read(), head }
+    }
+}
+
+/// Takes the event with the least position.
+fn least<'a>(parts: &mut [Waiting<'a>]) -> Option<(u32, EventRef<'a>)> {
+    let waiting = parts.iter_mut().filter(|part| part.next.is_some());
+    let part = waiting.min_by_key(|part| part.next.as_ref().map(|(position, _)| *position))?;
+    std::mem::replace(&mut part.next, part.head.read())
 }
 
 /// What a reader hands out: everything a channel has of `[from, to)` of a lineage.
