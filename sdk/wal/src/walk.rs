@@ -11,8 +11,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Read at once where a flush begins: header and directories of most.
-const HEADER_READ_BYTES: usize = 16 << 10;
+/// Read at once where a flush begins: header and directories of most. Each drain that catches up reads it of each
+/// flush.
+const HEADER_READ_BYTES: usize = BLOCK as usize;
 
 /// Read at once in the search for a header behind a bad one.
 const SEARCH_READ_BYTES: usize = 1 << 20;
