@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: formatting, Clippy, dependencies.
 
 use crate::command::{cargo, exists, passes, say};
+use crate::hdfs::bench::PLAIN;
 use crate::suite::{root, target};
 use anyhow::Result;
 use std::process::Command;
@@ -17,7 +18,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    let formatted = passes(cargo().current_dir(root()).args(["fmt", "--all", "--check"]))?;
+    let formatted = passes(cargo().current_dir(root()).args(["fmt", "--all", "--check"]))?
+        && passes(cargo().current_dir(root()).args(["fmt", "--check", "--manifest-path", PLAIN]))?;
     let clean = passes(cargo().current_dir(root()).args([
         "clippy",
         "--release",
