@@ -200,10 +200,11 @@ impl FlushHeader {
         Some(Self::bytes(sane(records)?, sane(before)?))
     }
 
-    /// Reads the life out of a header without knowing it, for a segment whose own header is lost.
-    pub(crate) fn life_of(bytes: &[u8], segment: u64, at: u32) -> Option<u64> {
+    /// The life that a header at the front of `bytes` says, if one is there: for a segment whose own header is lost.
+    /// Nothing is checked but what [`peek`](Self::peek) checks.
+    pub(crate) fn said_life(at: u32, bytes: &[u8]) -> Option<u64> {
         let life = Fields(bytes.get(8..16)?).u64();
-        Self::decode(life, segment, at, bytes).map(|_| life)
+        Self::peek(life, at, bytes).map(|_| life)
     }
 
     /// Reads header and directories of the flush that begins at `at` of a segment.
@@ -288,7 +289,8 @@ mod tests {
         assert_eq!(FlushHeader::decode(77, 5, 8192, &bytes), Some(header()));
         assert_eq!(FlushHeader::decode(78, 5, 8192, &bytes), None, "another life");
         assert_eq!(FlushHeader::decode(77, 5, 4096, &bytes), None, "another place");
-        assert_eq!(FlushHeader::life_of(&bytes, 5, 8192), Some(77));
+        assert_eq!(FlushHeader::said_life(8192, &bytes), Some(77));
+        assert_eq!(FlushHeader::said_life(4096, &bytes), None);
         let own = FlushHeader::bytes(2, 0);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();

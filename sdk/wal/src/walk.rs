@@ -11,8 +11,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Read at once where a flush begins: header and directories of most. Each drain that catches up reads it of each
-/// flush.
+/// Read at once where a flush begins: header and directories of up to 50 records, its own and those of the flush
+/// before. Each drain that catches up reads it of each flush.
 const HEADER_READ_BYTES: usize = BLOCK as usize;
 
 /// Read at once in the search for a header behind a bad one.
@@ -65,9 +65,11 @@ impl SegmentFile {
         let length = file.length()?.min(u64::from(u32::MAX)) as u32;
         for at in (BLOCK..length).step_by(BLOCK as usize) {
             let mut bytes = Vec::new();
-            file.read_at(&mut bytes, HEADER_READ_BYTES, u64::from(at))?;
-            if let Some(life) = FlushHeader::life_of(&bytes, number, at) {
-                return Ok(Opened::Good(Self { number, life, length, file }));
+            file.read_at(&mut bytes, FLUSH_HEADER_BYTES, u64::from(at))?;
+            let Some(life) = FlushHeader::said_life(at, &bytes) else { continue };
+            let segment = Self { number, life, length, file: Arc::clone(&file) };
+            if segment.flush_at(at)?.is_some() {
+                return Ok(Opened::Good(segment));
             }
         }
         Ok(Opened::Bad)

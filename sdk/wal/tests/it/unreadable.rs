@@ -100,6 +100,22 @@ fn an_unreadable_header_is_known_by_the_flush_behind_and_a_footer_by_its_segment
 }
 
 #[test]
+fn a_segment_without_its_header_is_known_by_its_flushes_however_many_records_they_have() {
+    let storage = FaultyStorage::new(1);
+    let (log, _) = open(&storage, 1);
+    // One flush, whose directory does not fit into a block.
+    let appended: Vec<_> = (0..55).map(|at| log.append(entry(1, at, 1, 40)).unwrap()).collect();
+    log.drive();
+    appended.into_iter().for_each(|it| assert!(it.wait().is_ok()));
+    // Killed, or a closing flush would follow, with no records.
+    storage.kill();
+    drop(log);
+    storage.spoil(&segments(&storage)[0], 0..4096);
+    let (log, _) = open(&storage, 2);
+    assert_eq!(offsets(&log, 1, 0), (0..55).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_unreadable_segment_keeps_no_other_from_being_copied_forward() {
     let storage = FaultyStorage::new(1);
     let quota_bytes = Some(12 * SEGMENT);
