@@ -1,5 +1,5 @@
 //! The file sink alone, for comparison: events that stand in memory, a ledger in memory, files on HDFS. Says what
-//! that took. `cargo xtask bench hdfs` runs it between a whole node and the client alone.
+//! that took. `cargo xtask bench hdfs` runs it beside a whole node and the client alone.
 //!
 //! ```sh
 //! cargo run --release -p server-hdfs --example sink -- hdfs://127.0.0.1:9000/folder/events 1073741824 8

@@ -1,7 +1,7 @@
 //! `cargo xtask bench hdfs`: a node, the sink without a node, and the client it is built on write as many bytes.
 //!
-//! The client is the one of the registry (`plain/`), which computes CRCs from tables; node and sink have the one with
-//! `server/hdfs/crc` under it.
+//! The client is measured twice: as it comes from the registry (`plain/`), where it computes CRCs from tables, and with
+//! `server/hdfs/crc` under it, as node and sink have it.
 
 use super::cluster::{Cluster, Wishes};
 use crate::command::{cargo, passes, print, say};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The client alone, in a workspace of its own.
+/// The client alone, in a workspace of its own: without what ours patches.
 pub(crate) const PLAIN: &str = "deploy/xtask/src/hdfs/plain/Cargo.toml";
 
 /// Events a second that are taken in while HDFS is closed: how many there are is not to depend on how fast
@@ -23,7 +23,17 @@ const RATE: &str = "400000";
 const PRODUCERS: u32 = 24;
 const FILES_AT_ONCE: u32 = 8;
 
+const PLAIN_PROGRAM: &str = "plain/release/plain";
+
+/// Left free besides: logs, checksums, and others on the disk.
+const MARGIN_BYTES: u64 = 4 << 30;
+
 const POLL: Duration = Duration::from_millis(100);
+
+const BODY_BYTES: u64 = 500;
+
+/// What write as much one after another, each into a folder of its own: node, sink, two clients.
+const WRITERS: u64 = 4;
 
 /// What a cluster without files has: logs, and the NameNode's edits.
 const EMPTY_BYTES_MAX: u64 = 256 << 20;
@@ -37,7 +47,7 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 #[derive(clap::Parser)]
 struct Arguments {
     /// How long events are taken in while HDFS is closed: 200 MB a second, of which HDFS keeps three copies, and as
-    /// many of what the sink alone and the client alone write; besides, up to 32 GiB fill the page cache
+    /// many of what the sink alone and the client alone (twice) write; besides, up to 32 GiB fill the page cache
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// How often it is done
@@ -52,11 +62,14 @@ struct Round {
     node: Took,
     /// The sink without a node, which has the events in memory.
     sink: Took,
-    /// The client without a sink.
+    /// The client without a sink, with our CRC.
     client: Took,
+    /// The client as it comes from the registry.
+    plain: Took,
 }
 
 /// What some work has taken.
+#[derive(Clone, Copy)]
 struct Took {
     seconds: f64,
     cpu_seconds: f64,
@@ -73,7 +86,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     };
     let build = |words: &[&str]| passes(cargo().current_dir(root()).args(words));
     if !build(&["build", "--release", "--workspace", "--bins"])?
-        || !build(&["build", "--release", "-p", "server-hdfs", "--example", "sink"])?
+        || !build(&["build", "--release", "-p", "server-hdfs", "--examples"])?
         || !build(&[
             "build",
             "--release",
@@ -88,6 +101,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     }
     let dir = target().join("hdfs-bench");
     Cluster::wipe(&dir)?;
+    has_room(arguments.seconds)?;
     Cluster::up(&dir, &Wishes::plain())?;
     let cluster = Cluster::open(&dir)?;
     let measured = (0..arguments.rounds).map(|round| one(&cluster, round, arguments.seconds));
@@ -98,36 +112,65 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
 }
 
 fn table(rounds: &[Round]) {
-    print("| round | | MiB/s | of the client | CPU s/GiB | of the client |");
+    print("| round | | MiB/s | of plain hdfs-native | CPU s/GiB | of plain hdfs-native |");
     print("|---|---|---|---|---|---|");
     for (number, round) in (1..).zip(rounds) {
         let mib = round.bytes as f64 / f64::from(1 << 20);
-        let client = &round.client;
-        for (name, took) in [("node", &round.node), ("sink", &round.sink), ("client", client)] {
+        let Round { node, sink, client, plain, .. } = round;
+        let rows = [
+            ("node", node),
+            ("sink", sink),
+            ("hdfs-native with our CRC", client),
+            ("hdfs-native", plain),
+        ];
+        for (name, took) in rows {
             print(&format!(
                 "| {number} | {name} | {:.0} | {:.2} | {:.2} | {:.2} |",
                 mib / took.seconds,
-                client.seconds / took.seconds,
+                plain.seconds / took.seconds,
                 took.cpu_seconds / mib * 1024.0,
-                took.cpu_seconds / client.cpu_seconds,
+                took.cpu_seconds / plain.cpu_seconds,
             ));
         }
     }
 }
 
+/// Whether the disk has room for all that a round writes. A client that meets a full one tries for minutes.
+fn has_room(seconds: u64) -> Result<()> {
+    let rate: u64 = RATE.parse().context("a number")?;
+    let replicas = u64::from(Wishes::plain().replication);
+    let logged = seconds * rate * BODY_BYTES;
+    let needed = logged * (1 + WRITERS * replicas) + warm_bytes() + MARGIN_BYTES;
+    let disk = rustix::fs::statvfs(target()).context("ask how much room the disk has")?;
+    let free = disk.f_bavail * disk.f_frsize;
+    if free < needed {
+        bail!(
+            "{} has {} GB free, a round of --seconds {seconds} needs {}: free some, or ask for fewer seconds",
+            target().display(),
+            free / 1_000_000_000,
+            needed.div_ceil(1_000_000_000),
+        );
+    }
+    Ok(())
+}
+
+/// What the page cache is filled with: all of memory, or a good part of it.
+fn warm_bytes() -> u64 {
+    let memory = rustix::system::sysinfo();
+    (memory.totalram * u64::from(memory.mem_unit)).min(WARM_BYTES_MAX)
+}
+
 /// One round: a node's log is filled while HDFS is closed, HDFS opened, and the node writes it; then the sink alone
-/// and the client alone write as many bytes, the client those of a file that the node has written.
+/// and the clients alone write as many bytes, the clients those of a file that the node has written. Every second round
+/// these three come in the other order.
 fn one(cluster: &Cluster, round: u64, seconds: u64) -> Result<Round> {
     let folder = cluster.dir().join(format!("node-{round}"));
-    let [warm, of_node, of_sink, of_client] =
-        ["warm", "node", "sink", "client"].map(|name| format!("{name}-{round}"));
+    let [warm, of_node, of_sink, of_client, of_plain] =
+        ["warm", "node", "sink", "client", "plain"].map(|name| format!("{name}-{round}"));
     // Whoever comes first would have to do with daemons whose code is not compiled yet, and with memory that the page
     // cache does not have (any more: the round before was deleted), which a hypervisor may have to get first: twice
     // the CPU time of the DataNodes.
-    let memory = rustix::system::sysinfo();
-    let memory_bytes = memory.totalram * u64::from(memory.mem_unit);
-    let replicas = u64::from(cluster.replication());
-    client(cluster, &warm, memory_bytes.min(WARM_BYTES_MAX) / replicas, None)?;
+    client(cluster, PLAIN_PROGRAM, &warm, warm_bytes() / u64::from(cluster.replication()), None)?;
     rustix::fs::sync();
     let safe_mode = |what| match cluster.safe_mode(what)? {
         true => Ok(()),
@@ -137,15 +180,29 @@ fn one(cluster: &Cluster, round: u64, seconds: u64) -> Result<Round> {
     let events = fill(cluster, &folder, &of_node, seconds)?;
     safe_mode("leave")?;
     let (node, bytes) = drain(cluster, &folder, &of_node, events)?;
-    let [length, at_once] = [bytes, u64::from(FILES_AT_ONCE)].map(|number| number.to_string());
-    let path = format!("{}/{of_sink}/events/%Y-%m-%d/%H%M", cluster.url());
-    rustix::fs::sync();
-    let sink = measured(cluster, "release/examples/sink", &[&path, &length, &at_once])?;
-    rustix::fs::sync();
-    let client = client(cluster, &of_client, bytes, Some(&of_node))?;
+    let sink = || {
+        let [length, at_once] = [bytes, u64::from(FILES_AT_ONCE)].map(|number| number.to_string());
+        let path = format!("{}/{of_sink}/events/%Y-%m-%d/%H%M", cluster.url());
+        measured(cluster, "release/examples/sink", &[&path, &length, &at_once])
+    };
+    let alone = |program, folder: &str| client(cluster, program, folder, bytes, Some(&of_node));
+    let writers: [&dyn Fn() -> Result<Took>; 3] =
+        [&sink, &|| alone("release/examples/client", &of_client), &|| {
+            alone(PLAIN_PROGRAM, &of_plain)
+        }];
+    let mut order = [0, 1, 2];
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    let mut took = [node; 3];
+    for writer in order {
+        rustix::fs::sync();
+        took[writer] = writers[writer]()?;
+    }
+    let [sink, client, plain] = took;
     std::fs::remove_dir_all(&folder).context("remove the log")?;
-    remove(cluster, &[&warm, &of_node, &of_sink, &of_client])?;
-    Ok(Round { bytes, node, sink, client })
+    remove(cluster, &[&warm, &of_node, &of_sink, &of_client, &of_plain])?;
+    Ok(Round { bytes, node, sink, client, plain })
 }
 
 /// Fills a node's log for so many seconds; gives how many events it has acknowledged.
@@ -153,7 +210,7 @@ fn fill(cluster: &Cluster, folder: &Path, to: &str, seconds: u64) -> Result<u64>
     let node = Node::start(cluster, folder, to)?;
     let load = Command::new(program("collector-loadtest"))
         .args(["--output", "json", "run", "--seconds", &seconds.to_string(), "--rate", RATE])
-        .args(["--body-bytes", "500", "--batch-events", "500", "--ack", "local"])
+        .args(["--body-bytes", &BODY_BYTES.to_string(), "--batch-events", "500", "--ack", "local"])
         .args(["--producers", &PRODUCERS.to_string(), "--endpoint"])
         .arg(format!("http://127.0.0.1:{}", node.ports[0]))
         .output()
@@ -180,13 +237,19 @@ fn drain(cluster: &Cluster, folder: &Path, to: &str, events: u64) -> Result<(Too
 }
 
 /// Has the client alone write so many bytes, of a file of `source` if there is one.
-fn client(cluster: &Cluster, folder: &str, bytes: u64, source: Option<&str>) -> Result<Took> {
+fn client(
+    cluster: &Cluster,
+    program: &str,
+    folder: &str,
+    bytes: u64,
+    source: Option<&str>,
+) -> Result<Took> {
     let (url, folder) = (cluster.url(), format!("/{folder}"));
     let [bytes, at_once] = [bytes, u64::from(FILES_AT_ONCE)].map(|number| number.to_string());
     let source = source.map(|source| format!("/{source}"));
     let mut words = vec![url.as_str(), &folder, &bytes, &at_once];
     words.extend(source.as_deref());
-    measured(cluster, "plain/release/plain", &words)
+    measured(cluster, program, &words)
 }
 
 /// Runs a program that says what its work took.
@@ -240,8 +303,8 @@ impl Node {
     /// Starts a node in `folder` whose files go `to` a folder of HDFS, and waits until it accepts events.
     fn start(cluster: &Cluster, folder: &Path, to: &str) -> Result<Node> {
         std::fs::create_dir_all(folder).context("make the node's directory")?;
-        // As it is by default, but that files are finished once nothing more comes: else the end would be that of
-        // the roll interval.
+        // As it is by default, but that files are finished once nothing more comes: else the end of what a node takes
+        // in would be that of the roll interval. What another life has left ends at once.
         let path = format!("{}/{to}/events/%Y-%m-%d/%H%M", cluster.url());
         let config = format!(
             "[flow.default]\nsources.in = {{ type = \"collector\", channels = [\"main\"] }}\n\

@@ -38,7 +38,7 @@ pub(crate) struct Wishes {
     datanodes: usize,
     /// How many copies of a block unless a client says otherwise
     #[arg(long, value_name = "N", default_value_t = 3)]
-    replication: u32,
+    pub(super) replication: u32,
     /// With a KDC of its own, every service and client authenticated
     #[arg(long)]
     kerberos: bool,

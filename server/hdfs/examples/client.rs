@@ -1,15 +1,19 @@
 //! The client alone, for comparison: writes files with `hdfs-native` and nothing else, and says what that took.
-//! `cargo xtask bench hdfs` runs it beside the server, with the bytes of a file that the server has written.
+//! `cargo xtask bench hdfs` runs it beside the sink and a node, with the bytes of a file that the node has written:
+//! as an example of this crate, with the CRC that the product has too (`crc/`), and as a program of a workspace of its
+//! own, with the CRC of the registry.
 //!
 //! ```sh
-//! plain hdfs://127.0.0.1:9000 /plain 1073741824 8 [/folder/with/a/file]
+//! cargo run --release -p server-hdfs --example client -- hdfs://127.0.0.1:9000 /plain 1073741824 8 [/folder/with/a/file]
 //! ```
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::io::Write as _;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// As a sink writes.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -22,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (url, folder, bytes, at_once, source) = match arguments.as_slice() {
         [url, folder, bytes, at_once] => (url, folder, bytes, at_once, None),
         [url, folder, bytes, at_once, source] => (url, folder, bytes, at_once, Some(source)),
-        _ => return Err("usage: plain URL FOLDER BYTES FILES-AT-ONCE [SOURCE-FOLDER]".into()),
+        _ => return Err("usage: client URL FOLDER BYTES FILES-AT-ONCE [SOURCE-FOLDER]".into()),
     };
     let (bytes, at_once): (u64, usize) = (bytes.parse()?, at_once.parse()?);
     let runtime = tokio::runtime::Runtime::new()?;
@@ -35,7 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(write(&client, folder, bytes, at_once, &content))?;
     let seconds = begun.elapsed().as_secs_f64();
     let cpu_seconds = (cpu_time() - cpu).as_secs_f64();
-    println!("{{\"seconds\": {seconds:.3}, \"cpu_seconds\": {cpu_seconds:.3}}}");
+    writeln!(
+        std::io::stdout(),
+        "{{\"seconds\": {seconds:.3}, \"cpu_seconds\": {cpu_seconds:.3}}}"
+    )?;
     Ok(())
 }
 
