@@ -16,6 +16,7 @@
 mod clock;
 mod finals;
 mod life;
+mod outage;
 mod panics;
 mod producer;
 mod pump;
@@ -23,5 +24,6 @@ mod runner;
 mod trace;
 mod world;
 
-pub use runner::{Outcome, run, run_all};
+pub use outage::Outage;
+pub use runner::{Outcome, run, run_all, run_outage};
 pub use world::{Sums, World};

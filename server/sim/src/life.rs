@@ -1,6 +1,7 @@
 //! One life of the node: open, serve, and end in the middle of something.
 
 use crate::clock::LifeClock;
+use crate::outage;
 use crate::panics;
 use crate::producer::Producer;
 use crate::pump::Pump;
@@ -31,6 +32,19 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(1800);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// A stop that is asked for.
 const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// How large logs are.
+struct Room {
+    log_quota: u64,
+    raft_quota: u64,
+    /// A record has at most half of it.
+    raft_segment: u32,
+}
+
+/// So small that segments come and go.
+const LITTLE_ROOM: Room = Room { log_quota: 8 << 20, raft_quota: 4 << 20, raft_segment: 64 << 10 };
+/// What comes in during an outage has room, and so has what is proposed at its end.
+const MUCH_ROOM: Room = Room { log_quota: 256 << 20, raft_quota: 64 << 20, raft_segment: 8 << 20 };
 
 /// How a life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,12 +152,13 @@ impl World {
             Ok(opened) => opened,
             Err(error) => return self.not_started(last, &error),
         };
+        let room = self.room();
         let raft = Raft::open(RaftOptions {
             storage: Arc::new(self.storage.process()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::clone(&entropy) as Arc<dyn Entropy>,
-            quota_bytes: 4 << 20,
-            segment_bytes: 64 << 10,
+            quota_bytes: room.raft_quota,
+            segment_bytes: room.raft_segment,
             reserve_bytes: 4 << 10,
             snapshot_entries: 60,
             threads: false,
@@ -161,6 +176,7 @@ impl World {
             }
         });
         let mut log_failure = log.failure();
+        let used = log.clone();
         let options = self.works(config, log, view, raft, &clock, &entropy);
         let mut registry = Registry::default();
         let works = tokio::select! {
@@ -178,6 +194,9 @@ impl World {
         for producer in &self.producers {
             let running = Arc::clone(producer).run(works.router());
             tasks.start("producer", |_| running);
+        }
+        if let Some(outage) = self.outage {
+            self.sums.outage = outage::sit_out(self, &works, &used, outage).await?;
         }
         if last {
             return self.drain(&works).await.map(|()| End::Stopped);
@@ -197,6 +216,10 @@ impl World {
         Ok(ended)
     }
 
+    fn room(&self) -> Room {
+        if self.outage.is_some() { MUCH_ROOM } else { LITTLE_ROOM }
+    }
+
     fn open_log(
         &self,
         clock: &Arc<LifeClock>,
@@ -208,7 +231,7 @@ impl World {
             storage: Arc::new(self.storage.process()),
             view: Arc::clone(&view),
             segment_bytes: 64 << 10,
-            quota_bytes: Some(8 << 20),
+            quota_bytes: Some(self.room().log_quota),
             free_bytes_floor: 0,
             reserve_bytes: 4096,
             cache_bytes: 16 << 10,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How one seed ended.
 #[derive(Debug)]
@@ -22,11 +23,21 @@ pub struct Outcome {
 /// Runs one seed. With `traced` everything that happens is written down; it happens the same either way.
 #[must_use]
 pub fn run(seed: u64, traced: bool) -> Outcome {
+    outcome(seed, traced, World::run)
+}
+
+/// Runs one seed in which the file system is away for so long and nothing else fails.
+#[must_use]
+pub fn run_outage(seed: u64, lasts: Duration, traced: bool) -> Outcome {
+    outcome(seed, traced, |world| world.run_outage(lasts))
+}
+
+fn outcome(seed: u64, traced: bool, run: impl FnOnce(World) -> Result<Sums, String>) -> Outcome {
     panics::remember();
     drop(panics::take());
     let trace = if traced { Trace::kept() } else { Trace::default() };
     let world = World::new(seed, trace.clone());
-    let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|_| {
+    let result = catch_unwind(AssertUnwindSafe(|| run(world))).unwrap_or_else(|_| {
         let panics = panics::take();
         Err(panics.into_iter().next().unwrap_or_default())
     });

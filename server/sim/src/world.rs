@@ -1,6 +1,7 @@
 //! One seed: a disk, a file system, producers, and what is true of them all.
 
 use crate::finals::{Finals, Id};
+use crate::outage::Outage;
 use crate::producer::Producer;
 use crate::trace::Trace;
 use sdk_files::fs::{Faults as FileFaults, FaultyDisk, MemoryDisk};
@@ -8,6 +9,7 @@ use sdk_flow::{Entropy, SeededEntropy};
 use sdk_wal::FaultyStorage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Lives of the node before the last one, at most.
 const LIVES_MAX: u64 = 4;
@@ -29,6 +31,8 @@ pub struct Sums {
     pub power_cuts: u64,
     /// Final files.
     pub files: u64,
+    /// What became of an outage, if there was one.
+    pub outage: Outage,
 }
 
 impl Sums {
@@ -53,6 +57,8 @@ pub struct World {
     pub(crate) producers: Vec<Arc<Producer>>,
     pub(crate) now_ms: i64,
     pub(crate) spec: String,
+    /// How long the file system is away in the last life.
+    pub(crate) outage: Option<Duration>,
     pub(crate) trace: Trace,
     pub(crate) sums: Sums,
     finals: Finals,
@@ -72,6 +78,7 @@ impl World {
             producers,
             now_ms: NOW_MS,
             spec: spec(&draw),
+            outage: None,
             trace,
             sums: Sums::default(),
             finals: Finals::default(),
@@ -87,6 +94,17 @@ impl World {
             self.take();
         }
         self.producers.iter().for_each(|producer| producer.state().ends = true);
+        self.last()
+    }
+
+    /// One life without faults, in which the file system is away for so long.
+    pub(crate) fn run_outage(mut self, lasts: Duration) -> Result<Sums, String> {
+        self.outage = Some(lasts);
+        self.last()
+    }
+
+    /// The last life, and what has come of it all.
+    fn last(mut self) -> Result<Sums, String> {
         self.life(true)?;
         let seen = self.check()?;
         for producer in &self.producers {

@@ -2,9 +2,9 @@
 //!
 //! `COLLECTOR_SEED=N` runs that one alone and prints what happened.
 
-use server_sim::{Outcome, run, run_all};
+use server_sim::{Outcome, run, run_all, run_outage};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Whether a place in the code logs is decided for all threads at once: what is compared line for line runs alone.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -59,5 +59,18 @@ fn a_node_keeps_its_promises_whatever_fails() {
             );
         }
         Err(outcome) => fail(outcome),
+    }
+}
+
+/// An hour without a file system: what comes in waits on the disk, and is final soon after.
+#[test]
+fn an_hour_without_a_file_system_waits_on_the_disk_and_drains_at_twice_the_rate() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for seed in sdk_seeds::range(20, 1_000) {
+        let outcome = run_outage(seed, Duration::from_secs(3600), sdk_seeds::is_replay());
+        match outcome.result {
+            Ok(sums) => println!("seed {seed}: {:?}", sums.outage),
+            Err(_) => fail(outcome),
+        }
     }
 }
