@@ -1,6 +1,7 @@
 //! Saying what was not tested.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The path of a tool that a test drives, or `None` after having said that the test is skipped.
@@ -50,10 +51,10 @@ pub fn full() -> bool {
     std::env::var_os("COLLECTOR_FULL").is_some()
 }
 
-/// How many rounds to run: `COLLECTOR_SEEDS` if set, else the long or the normal number.
-pub fn rounds(normal: u64, long: u64) -> u64 {
-    let seeds = sdk_seeds::range(normal, long);
-    seeds.end - seeds.start
+/// Which rounds to run: those of the environment (`sdk/seeds`), else the long or the normal number of them. What a
+/// round does differently depends on its number alone.
+pub fn rounds(normal: u64, long: u64) -> Range<u64> {
+    sdk_seeds::range(normal, long)
 }
 
 /// Says something that is seen although the test passes.

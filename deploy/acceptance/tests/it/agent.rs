@@ -238,7 +238,7 @@ fn every_line_of_nginx_arrives_once_through_kills_and_rotations() {
     let mut agent = Agent::new(&node, &format!("{}*", nginx.log().display()), folder.path());
     agent.start();
     let clients = Clients::start(nginx.port);
-    for round in 0..rounds(6, 40) {
+    for round in rounds(6, 40) {
         pause(Duration::from_millis(700 + round * 131 % 900));
         match round % 3 {
             0 => {

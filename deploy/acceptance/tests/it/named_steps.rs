@@ -11,6 +11,7 @@ use deploy_acceptance::{
 use sdk_failpoints::{Side, Step};
 use sdk_files::name::FinalName;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,14 +38,14 @@ pub(crate) fn node(options: NodeOptions) -> Node {
 
 /// Kills a node once per round at each step and side, while there is load; what comes out in the end
 /// is in its files and in the ledger.
-pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: u64, rate: &str) {
+pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: Range<u64>, rate: &str) {
     // A cluster is made once: what is killed are nodes that have a past.
     node.start();
     let load = load(node, ledger, rate);
     node.under_load();
     node.kill();
     let (mut kills, mut slowest) = (0_u64, Duration::ZERO);
-    for round in 0..rounds {
+    for round in rounds {
         for (at, step) in (0..).zip(Step::ALL) {
             for side in Side::ALL {
                 if *step == Step::Trim {
@@ -162,7 +163,7 @@ fn two_below(folder: &Path) -> Vec<String> {
 fn a_kill_at_no_step_loses_or_doubles_an_event() {
     let mut node = node(crate::send::quick_roll());
     let ledger = node.folder().join("ledger");
-    let rounds = if full() { rounds(1, 16) } else { 1 };
+    let rounds = if full() { rounds(1, 16) } else { 0..1 };
     kill_everywhere(&mut node, &ledger, rounds, "3000");
     node.verified(&ledger);
     let files = node.files();

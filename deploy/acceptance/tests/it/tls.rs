@@ -14,6 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 const TOKEN_A: &str = "acceptance-token-of-flow-a-0123456789";
 const TOKEN_OPERATOR: &str = "acceptance-token-of-operator-0123456789";
@@ -141,6 +147,39 @@ impl Served {
     }
 }
 
+impl Served {
+    /// A page of the admin port.
+    fn page(&self, path: &str, token: &str) -> String {
+        let mut roots = RootCertStore::empty();
+        for ca in CertificateDer::pem_file_iter(self.ca.path("ca.pem")).expect("the CA") {
+            roots.add(ca.expect("a certificate")).expect("a CA");
+        }
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let address = self.node.admin().replace("http://", "");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let answer = runtime.block_on(async {
+            let connection = TcpStream::connect(&address).await.expect("connect");
+            let host = "127.0.0.1".try_into().expect("an address");
+            let connector = TlsConnector::from(Arc::new(config));
+            let mut connection = connector.connect(host, connection).await.expect("TLS");
+            connection.write_all(request.as_bytes()).await.expect("ask");
+            let mut answer = Vec::new();
+            connection.read_to_end(&mut answer).await.expect("read the answer");
+            String::from_utf8_lossy(&answer).into_owned()
+        });
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        answer
+    }
+}
+
 fn https(url: &str) -> String {
     url.replace("http://", "https://")
 }
@@ -253,6 +292,9 @@ fn a_token_is_for_its_flows_and_shows_nowhere() {
     assert!(old.is_file());
     served.send(&ca.token("a.token"), "a", "to a again\n").expect(0);
 
+    for path in ["/", "/metrics", "/api/v1/status"] {
+        outputs.push(served.page(path, TOKEN_OPERATOR));
+    }
     let stopped = served.node.stop();
     outputs.push(format!("{}{}{}", stopped.stdout, stopped.stderr, served.node.log()));
     let key = std::fs::read_to_string(served.ca.path("node.key")).expect("the key");

@@ -2,10 +2,15 @@
 
 use crate::send::seq;
 use deploy_acceptance::{Hdfs, Node, NodeOptions, eventually, need, pause};
+use std::path::Path;
 use std::time::Duration;
 
-/// A node on a cluster with Kerberos; `keytab`: with keys of its own, else with the ticket cache.
-fn node(hdfs: &Hdfs, name: &str, keytab: bool) -> Node {
+/// How long a ticket lasts. One that has expired gets no connection, so a later one was got with the keys.
+const TICKET: Duration = Duration::from_secs(10);
+
+/// A node on a cluster with Kerberos; `keytab`: with keys of its own, for tickets that last for [`TICKET`] under the
+/// configuration that it makes in this folder, else with the ticket cache.
+fn node(hdfs: &Hdfs, name: &str, keytab: Option<&Path>) -> Node {
     let url = hdfs.url();
     let mut config = format!(
         r#"
@@ -22,13 +27,20 @@ roll_interval = "1s"
 "#
     );
     let mut environment = hdfs.environment();
-    if keytab {
+    if let Some(folder) = keytab {
         let (principal, keytab) =
             (hdfs.variable("COLLECTOR_HDFS_PRINCIPAL"), hdfs.variable("COLLECTOR_HDFS_KEYTAB"));
         config.push_str(&format!(
             "[node.hdfs]\nkerberos_principal = \"{principal}\"\nkerberos_keytab = \"{keytab}\"\n"
         ));
-        environment.retain(|(name, _)| name != "KRB5CCNAME");
+        let all = std::fs::read_to_string(hdfs.variable("KRB5_CONFIG")).expect("krb5.conf");
+        let lifetime = format!("[libdefaults]\n ticket_lifetime = {}s\n", TICKET.as_secs());
+        let short = all.replacen("[libdefaults]\n", &lifetime, 1);
+        assert!(short.contains(&lifetime), "{all}");
+        let krb5_conf = folder.join("krb5.conf");
+        std::fs::write(&krb5_conf, short).expect("write krb5.conf");
+        environment.retain(|(name, _)| name != "KRB5CCNAME" && name != "KRB5_CONFIG");
+        environment.push(("KRB5_CONFIG".to_owned(), krb5_conf.display().to_string()));
         environment.push(("KRB5CCNAME".to_owned(), "FILE:/nonexistent/ccache".to_owned()));
     }
     Node::new(NodeOptions { config: Some(config), environment, ..NodeOptions::default() })
@@ -47,24 +59,25 @@ fn a_keytab_renews_its_tickets_and_a_cache_is_read_again() {
     let arguments = ["--kerberos", "--datanodes", "2", "--replication", "2"];
     let Some(hdfs) = Hdfs::own(&arguments) else { return };
 
-    let mut node_with_keys = node(&hdfs, "keytab", true);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node_with_keys = node(&hdfs, "keytab", Some(folder.path()));
     node_with_keys.start();
     send(&node_with_keys, 1_000);
     assert_eq!(hdfs.tree("/logs/keytab").lines(), 1_000);
     let owner = hdfs.fs(&["-stat", "%u", "/logs/keytab"]);
     assert_eq!(owner.trim(), "collector");
 
-    let mut node = node(&hdfs, "cache", false);
+    let mut node = node(&hdfs, "cache", None);
     hdfs.xtask(&["kdestroy"]);
     node.start();
     node.cli_with_input(&["send", "--ack", "local"], &seq(500)).expect(0);
     says(&node, &["credentials", "kinit"]);
-    // Somebody gives us a ticket: nothing else has to be done. It lasts for ten seconds only.
-    hdfs.xtask(&["kinit", "--lifetime", "10s"]);
+    // Somebody gives us a ticket: nothing else has to be done.
+    hdfs.xtask(&["kinit", "--lifetime", &format!("{}s", TICKET.as_secs())]);
     node.drained(Duration::from_secs(60));
-    pause(Duration::from_secs(11));
+    pause(TICKET + Duration::from_secs(1));
 
-    // Every connection has to be made again, and the ticket in the cache has expired.
+    // Every connection has to be made again, and no ticket of before is of use any more.
     hdfs.xtask(&["kill-nn"]);
     hdfs.xtask(&["start-nn"]);
     node.cli_with_input(&["send", "--ack", "local"], &seq(500)).expect(0);

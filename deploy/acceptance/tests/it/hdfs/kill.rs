@@ -7,13 +7,14 @@ use std::time::Duration;
 #[test]
 fn no_kill_loses_doubles_or_reorders_an_event_on_hdfs() {
     let Some(hdfs) = Hdfs::shared() else { return };
-    let kills = rounds(20, 200);
+    let schedules = rounds(20, 200);
+    let kills = schedules.end - schedules.start;
     let mut node = node(hdfs, "kill", &[]);
     node.start();
     let ledger = node.folder().join("ledger");
     let load = load(&node, &ledger, kills * 3, 5_000);
     node.under_load();
-    for kill in 0..kills {
+    for kill in schedules {
         // Never at the same moment of a group commit, a roll or a restart.
         pause(Duration::from_millis(400 + (kill * 379) % 1_700));
         node.kill();

@@ -13,7 +13,7 @@ fn a_kill_at_no_step_loses_or_doubles_an_event_on_hdfs() {
     let mut node =
         node(NodeOptions { config: Some(config), environment, ..NodeOptions::default() });
     let ledger = node.folder().join("ledger");
-    let rounds = if full() { rounds(1, 16) } else { 1 };
+    let rounds = if full() { rounds(1, 16) } else { 0..1 };
     kill_everywhere(&mut node, &ledger, rounds, "2000");
     verify(hdfs, &node, &ledger, name);
     // permissions, replication, owner, group, size, day, time, path
