@@ -41,7 +41,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "sim",
-        tests: Tests::Of("server-sim", &[]),
+        tests: Tests::Of("server-sim", &["--nocapture"]),
         full: LONG,
         named: false,
         failpoints: false,
@@ -54,13 +54,7 @@ pub(crate) const SUITES: &[Suite] = &[
             &[
                 "--test-threads=1",
                 "--skip=hdfs::buckets::",
-                "--skip=hdfs::by_hand::",
                 "--skip=hdfs::faults::",
-                "--skip=hdfs::kerberos::",
-                "--skip=hdfs::kill::",
-                "--skip=hdfs::outage::",
-                "--skip=hdfs::send::",
-                "--skip=hdfs::zombies::",
                 "--skip=mutants::",
                 "--skip=named_steps::",
             ],
@@ -73,7 +67,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "failpoints",
         tests: Tests::Of(
             "deploy-acceptance",
-            &["--test-threads=1", "--nocapture", "mutants::", "named_steps::", "--skip=hdfs::"],
+            &["--test-threads=1", "--nocapture", "mutants::", "named_steps::"],
         ),
         full: LONG,
         named: false,
