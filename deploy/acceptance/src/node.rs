@@ -29,10 +29,11 @@ pub struct NodeOptions {
 /// A node and its folder. Ports are chosen once, so that clients find it again after a restart.
 #[derive(Debug)]
 pub struct Node {
+    /// Goes before its folder: a node that runs makes files while they are removed, and gigabytes of spare segments stay.
+    running: Option<Running>,
     folder: TempDir,
     options: NodeOptions,
     ports: [u16; 3],
-    running: Option<Running>,
 }
 
 impl Node {

@@ -98,8 +98,9 @@ impl Ca {
 
 /// A node with two flows, and tables of its own.
 struct Served {
-    ca: Ca,
+    /// Goes before the folder that it writes to.
     node: Node,
+    ca: Ca,
 }
 
 impl Served {
