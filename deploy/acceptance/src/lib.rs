@@ -15,7 +15,7 @@ mod wait;
 pub use hadoop::Hadoop;
 pub use hdfs::Hdfs;
 pub use node::{Node, NodeOptions};
-pub use program::{Finished, Running, failpoints, program, run, run_with_input};
+pub use program::{Finished, Running, failpoints, program, run, run_with_input, signal, stopped};
 pub use skip::{full, need, rounds, say, skip};
 pub use tree::{Tree, final_files};
 pub use wait::{eventually, pause, wait_for};

@@ -157,17 +157,9 @@ impl Running {
         self.child.wait().expect("wait for the program");
     }
 
-    /// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
+    /// As [`signal`].
     pub fn signal(&self, name: &str) {
-        let signal = match name {
-            "TERM" => Signal::TERM,
-            "INT" => Signal::INT,
-            "STOP" => Signal::STOP,
-            "CONT" => Signal::CONT,
-            other => panic!("no signal is called {other}"),
-        };
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("kill -{name} {pid:?}: {error}"));
+        signal(self.pid(), name);
     }
 
     /// Waits for its end and returns what it printed.
@@ -190,6 +182,33 @@ impl Drop for Running {
             self.kill();
         }
     }
+}
+
+/// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
+///
+/// # Panics
+///
+/// If there is no such signal or process.
+pub fn signal(pid: u32, name: &str) {
+    let signal = match name {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("no signal is called {other}"),
+    };
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(process, signal).unwrap_or_else(|error| panic!("kill -{name} {pid}: {error}"));
+}
+
+/// Whether all threads of a process have stopped, as by `SIGSTOP`: none is in the middle of a write then.
+pub fn stopped(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    // A thread that goes while it is looked at writes nothing any more.
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    // PID (NAME) STATE …, and a name may have a bracket.
+    let mut states = stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    states.next() == Some('T') && states.all(|state| state == 'T')
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {

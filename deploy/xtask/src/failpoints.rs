@@ -1,4 +1,4 @@
-//! `cargo xtask failpoints`: the build in which a process can be killed at a named step and can have a deliberate bug
+//! `cargo xtask failpoints`: the build in which a process can be killed or paused at a named step, or have a deliberate bug
 //! (`sdk/failpoints`).
 //!
 //! Only the workspace's own crates are built for it. They see `--cfg failpoints` through a compiler wrapper that cargo

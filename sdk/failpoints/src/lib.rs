@@ -1,11 +1,15 @@
-//! Places to kill a process at, and bugs to switch on.
+//! Places to kill or to pause a process at, and bugs to switch on.
 //!
-//! Tests of what a crash leaves want the process to end at a given [`Step`], before or after it; tests of the
-//! tests want a [`Mutant`], a deliberate bug that some test must see. Both are in one build only, that with
-//! `--cfg failpoints`: in any other build [`before!`] and [`after!`] expand to `()`, and [`mutant!`] to `false`.
+//! Tests of what a crash leaves want the process to end at a given [`Step`], before or after it; tests of a holder
+//! that was replaced while it slept want it to stop there, and to find its disk gone when it goes on; tests of the
+//! tests want a [`Mutant`], a deliberate bug that some test must see. All of it is in one build only, that with
+//! `--cfg failpoints`: in any other build [`before!`] and [`after!`] expand to `()`, [`mutant!`] and [`detached!`]
+//! to `false`.
 //!
 //! ```text
 //! COLLECTOR_FAIL=rename.after:3=kill     the process is gone right behind its third rename
+//! COLLECTOR_FAIL=rename.before=pause     it stops there as by SIGSTOP; when it goes on, what its logs write hangs
+//!                                        and fails, as if their disk were attached to another machine now
 //! COLLECTOR_MUTANT=retry-fsync           it has that bug from its start to its end
 //! ```
 //!
@@ -20,9 +24,9 @@ mod plan;
 pub use names::{Mutant, Side, Step};
 
 #[cfg(any(failpoints, test))]
-pub use plan::{check, has, pass};
+pub use plan::{check, detached, has, pass};
 
-/// The process may end here, before a step is taken.
+/// The process may end or stop here, before a step is taken.
 #[cfg(failpoints)]
 #[macro_export]
 macro_rules! before {
@@ -31,7 +35,7 @@ macro_rules! before {
     };
 }
 
-/// The process may end here, before a step is taken.
+/// The process may end or stop here, before a step is taken.
 #[cfg(not(failpoints))]
 #[macro_export]
 macro_rules! before {
@@ -40,7 +44,7 @@ macro_rules! before {
     };
 }
 
-/// The process may end here, after a step was taken.
+/// The process may end or stop here, after a step was taken.
 #[cfg(failpoints)]
 #[macro_export]
 macro_rules! after {
@@ -49,7 +53,7 @@ macro_rules! after {
     };
 }
 
-/// The process may end here, after a step was taken.
+/// The process may end or stop here, after a step was taken.
 #[cfg(not(failpoints))]
 #[macro_export]
 macro_rules! after {
@@ -72,6 +76,24 @@ macro_rules! mutant {
 #[macro_export]
 macro_rules! mutant {
     ($mutant:ident) => {
+        false
+    };
+}
+
+/// Whether the disk has gone to another machine.
+#[cfg(failpoints)]
+#[macro_export]
+macro_rules! detached {
+    () => {
+        $crate::detached()
+    };
+}
+
+/// Whether the disk has gone to another machine.
+#[cfg(not(failpoints))]
+#[macro_export]
+macro_rules! detached {
+    () => {
         false
     };
 }

@@ -1,11 +1,13 @@
 //! What the environment asks for.
 
 use crate::{Mutant, Side, Step};
+use rustix::process::{Signal, getpid, kill_process};
 use std::io::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Where the process is to end: `STEP[.before|.after][:NTH]=kill`.
+/// Where the process is to end or to stop: `STEP[.before|.after][:NTH]=kill|pause`.
 const FAIL: &str = "COLLECTOR_FAIL";
 /// Which bug it has.
 const MUTANT: &str = "COLLECTOR_MUTANT";
@@ -17,13 +19,29 @@ struct Plan {
     mutant: Option<Mutant>,
 }
 
-/// The passing that the process does not survive.
+/// The passing that the process does not survive, or not as what it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fail {
     step: Step,
     side: Side,
     nth: u64,
+    how: How,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Kill,
+    Pause,
+}
+
+/// Held while the process falls asleep: a write that begins then ends when it is awake again, and fails.
+static DETACHED: Mutex<bool> = Mutex::new(false);
+
+/// How long a write to a disk that has gone takes to fail.
+const HANGS_FOR: Duration = Duration::from_secs(1);
+
+/// Other threads go on for a moment after the signal, and this one may be among them.
+const ASLEEP_WITHIN: Duration = Duration::from_millis(20);
 
 /// Refuses names that are in no list.
 ///
@@ -40,9 +58,31 @@ pub fn pass(step: Step, side: Side) {
     let Some(fail) = asked().fail.filter(|fail| (fail.step, fail.side) == (step, side)) else {
         return;
     };
-    if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == fail.nth {
-        end(&format!("killed at {}.{}", step.name(), side.name()));
+    if PASSED.fetch_add(1, Ordering::Relaxed) + 1 != fail.nth {
+        return;
     }
+    let place = format!("{}.{}", step.name(), side.name());
+    match fail.how {
+        How::Kill => end(&format!("killed at {place}")),
+        How::Pause => {
+            drop(writeln!(std::io::stderr(), "paused at {place}"));
+            let mut detached = DETACHED.lock().unwrap_or_else(PoisonError::into_inner);
+            kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+            std::thread::sleep(ASLEEP_WITHIN);
+            *detached = true;
+        }
+    }
+}
+
+/// Whether the process was paused: its disk has gone to another machine, and no log is written to it any more.
+/// Like the write to such a disk, it takes its time to say so, in which all goes on that needs none.
+#[must_use]
+pub fn detached() -> bool {
+    let detached = *DETACHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if detached {
+        std::thread::sleep(HANGS_FOR);
+    }
+    detached
 }
 
 /// Whether this process has that bug.
@@ -79,8 +119,11 @@ fn plan() -> &'static Result<Plan, String> {
 }
 
 fn fail(text: &str) -> Result<Fail, String> {
-    let place = text.strip_suffix("=kill");
-    let place = place.ok_or_else(|| format!("{text:?} is not STEP[.before|.after][:NTH]=kill"))?;
+    let (place, how) = match text.split_once('=') {
+        Some((place, "kill")) => (place, How::Kill),
+        Some((place, "pause")) => (place, How::Pause),
+        _ => return Err(format!("{text:?} is not STEP[.before|.after][:NTH]=kill|pause")),
+    };
     let (place, nth) = place.split_once(':').unwrap_or((place, "1"));
     let (step, side) = place.split_once('.').unwrap_or((place, Side::Before.name()));
     let nth = nth.parse().ok().filter(|nth| *nth > 0);
@@ -88,6 +131,7 @@ fn fail(text: &str) -> Result<Fail, String> {
         step: Step::named(step)?,
         side: Side::named(side)?,
         nth: nth.ok_or_else(|| format!("{text:?} does not say which passing: 1, 2, …"))?,
+        how,
     })
 }
 
@@ -97,10 +141,12 @@ mod tests {
 
     #[test]
     fn a_plan_is_a_step_a_side_and_a_passing() {
-        let rename = |side, nth| Ok(Fail { step: Step::Rename, side, nth });
+        let rename = |side, nth| Ok(Fail { step: Step::Rename, side, nth, how: How::Kill });
         assert_eq!(fail("rename=kill"), rename(Side::Before, 1));
         assert_eq!(fail("rename.after=kill"), rename(Side::After, 1));
         assert_eq!(fail("rename.before:12=kill"), rename(Side::Before, 12));
+        let paused = fail("rename.after:2=pause").map(|fail| (fail.nth, fail.how));
+        assert_eq!(paused, Ok((2, How::Pause)));
     }
 
     #[test]

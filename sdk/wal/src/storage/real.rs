@@ -25,8 +25,14 @@ const LOCK_FILE: &str = "lock";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealStorage;
 
+/// An error once the disk has gone to another machine, which happens only in the build with fail points.
+fn attached() -> io::Result<()> {
+    if sdk_failpoints::detached!() { Err(Errno::IO.into()) } else { Ok(()) }
+}
+
 impl Storage for RealStorage {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        attached()?;
         let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
         fs::create_dir_all(dir)?;
         // Each new directory is a name in its parent.
@@ -56,19 +62,23 @@ impl Storage for RealStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        attached()?;
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(RealFile::new(file, false)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        attached()?;
         fs::rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        attached()?;
         fs::remove_file(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        attached()?;
         File::open(dir)?.sync_all()
     }
 
@@ -205,6 +215,7 @@ impl StorageFile for RealFile {
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        attached()?;
         if let Some(result) = self.write_direct(slices, at) {
             return result;
         }
@@ -213,6 +224,7 @@ impl StorageFile for RealFile {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
+        attached()?;
         Ok(rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length)?)
     }
 
@@ -221,10 +233,12 @@ impl StorageFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        attached()?;
         self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        attached()?;
         self.file.sync_all()
     }
 
