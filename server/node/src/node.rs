@@ -105,6 +105,14 @@ pub enum RunError {
         #[source]
         error: BoxError,
     },
+    /// A log has died while it started: a write or an fsync failed.
+    #[error("the {what} is dead: {reason}")]
+    LogDead {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        reason: Arc<str>,
+    },
     /// An address cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -134,9 +142,18 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Locked(_) => code::LOCKED,
+            Self::LogDead { .. } => code::LOG_DEAD,
+            error if is_of_the_disk(error) => code::LOG_DEAD,
             _ => code::BAD,
         }
     }
+}
+
+/// Whether a disk has failed (`EIO`), and not whoever said what is on it.
+fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error())
+        .any(|code| code == rustix::io::Errno::IO.raw_os_error())
 }
 
 impl From<DataDirError> for RunError {
@@ -200,6 +217,7 @@ impl Node {
             "log recovered"
         );
         log.register(&mut registry);
+        watch(log.failure(), Arc::clone(&exit), "log", &tasks);
 
         let raft_options = RaftOptions {
             quota_bytes: config.node.raft.quota.0,
@@ -211,8 +229,12 @@ impl Node {
             let tasks = tasks.clone();
             blocking(move || Raft::start(raft_options, &tasks)).await
         };
-        let raft = raft.map_err(|error| RunError::Cluster(Box::new(error)))?;
-        watch(raft.failure(), Arc::clone(&exit), "control plane", &tasks);
+        let mut failures = vec![("log", log.failure())];
+        let raft = raft.map_err(|error| {
+            log_dead(&failures).unwrap_or_else(|| RunError::Cluster(Box::new(error)))
+        })?;
+        failures.push(("control plane", raft.failure()));
+        watch(raft.failure(), exit, "control plane", &tasks);
         let limits = ArchiveLimits {
             bytes: config.node.archive.bytes.0,
             age_ms: i64::try_from(Duration::from(config.node.archive.keep).as_millis())
@@ -243,7 +265,8 @@ impl Node {
             host: HostNames::of_this_machine(),
             config: config.clone(),
         };
-        let works = Works::start(works, &mut registry, &tasks).await?;
+        let works = Works::start(works, &mut registry, &tasks).await;
+        let works = works.map_err(|error| log_dead(&failures).unwrap_or(error))?;
         let Works { cluster, flows, lineages, drains, letters, penalty_timer } = works;
         let sources = Arc::new(LocalSources::new(
             flows.clone(),
@@ -270,7 +293,6 @@ impl Node {
             connections,
             registry,
         );
-        watch(log.failure(), exit, "log", &tasks);
         tasks.start("rates", |stop| Arc::clone(&figures).follow_rates(stop));
 
         let health = Health::new().await;
@@ -437,6 +459,14 @@ fn log_error(what: &'static str) -> impl Fn(OpenError) -> RunError {
         OpenError::Locked { .. } => RunError::Locked(Box::new(error)),
         error => RunError::Log { what, error: Box::new(error) },
     }
+}
+
+/// What lies behind an error, if a log has died: whatever asked it for something has failed then too.
+fn log_dead(failures: &[(&'static str, watch::Receiver<Option<Arc<str>>>)]) -> Option<RunError> {
+    failures.iter().find_map(|(what, failure)| {
+        let reason = failure.borrow().clone()?;
+        Some(RunError::LogDead { what, reason })
+    })
 }
 
 fn raise_file_limit() {

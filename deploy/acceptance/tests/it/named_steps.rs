@@ -6,7 +6,7 @@
 
 use deploy_acceptance::{
     Node, NodeOptions, Running, Tree, eventually, failpoints, final_files, full, program, rounds,
-    say,
+    say, stopped,
 };
 use sdk_failpoints::{Side, Step};
 use sdk_files::name::FinalName;
@@ -18,9 +18,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a process may take until it gets to its step.
-const REACHED_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(60);
 /// A drained lineage's staging is gone a moment after the books balance.
 const CLEARED_WITHIN: Duration = Duration::from_secs(30);
+/// What a node ends with whose log takes no writes any more.
+pub(crate) const LOG_DEAD: i32 = 70;
 /// How `abort` ends a process: nothing is flushed or told, as with `kill -9`.
 const ABORTED: i32 = 6;
 /// Segments so small that some are freed in each life.
@@ -41,7 +43,7 @@ pub(crate) fn node(options: NodeOptions) -> Node {
 pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: Range<u64>, rate: &str) {
     // A cluster is made once: what is killed are nodes that have a past.
     node.start();
-    let load = load(node, ledger, rate);
+    let load = load(&[node], ledger, rate);
     node.under_load();
     node.kill();
     let (mut kills, mut slowest) = (0_u64, Duration::ZERO);
@@ -69,7 +71,7 @@ pub(crate) fn kill_everywhere(node: &mut Node, ledger: &Path, rounds: Range<u64>
 
 /// One life that fills segments, so that the next one has some to free: it would have none of its own in
 /// a minute, since admission is rebuilt from all that came after its last checkpoint.
-fn leave_segments(node: &mut Node) {
+pub(crate) fn leave_segments(node: &mut Node) {
     node.start();
     eventually("a third segment", REACHED_WITHIN, || {
         let segments = node.metric("collector_log_segments");
@@ -97,8 +99,8 @@ fn kill_at(node: &mut Node, step: Step, side: Side, nth: u64) -> Duration {
     begun.elapsed()
 }
 
-/// At which of its passings a step may be killed: so many come in each life.
-fn passings(step: Step) -> u64 {
+/// At which of its passings a step may be the last: so many come in each life.
+pub(crate) fn passings(step: Step) -> u64 {
     match step {
         // The life before may have died at its first Acquire, or with one segment to free.
         Step::Seal | Step::Snapshot | Step::Fence | Step::Trim => 1,
@@ -107,13 +109,14 @@ fn passings(step: Step) -> u64 {
     }
 }
 
-/// Load that goes on until it is interrupted.
-fn load(node: &Node, ledger: &Path, rate: &str) -> Running {
+/// Load that goes on until it is interrupted, on whichever of the nodes takes it.
+pub(crate) fn load(nodes: &[&Node], ledger: &Path, rate: &str) -> Running {
     let mut command = Command::new(program("collector-loadtest"));
     command
         .args(["--output", "json", "run", "--seconds", "86400", "--rate", rate])
         .args(["--body-bytes", "200", "--batch-events", "100", "--ack", "local"])
-        .args(["--endpoint", &node.ingest(), "--ledger"])
+        .args(nodes.iter().flat_map(|node| ["--endpoint".to_owned(), node.ingest()]))
+        .arg("--ledger")
         .arg(ledger);
     Running::start(&mut command)
 }
@@ -179,6 +182,25 @@ fn a_kill_at_no_step_loses_or_doubles_an_event() {
             let sink = sink.expect("list staging").path();
             only_living_tokens(|| two_below(&sink));
         }
+    }
+}
+
+#[test]
+fn a_node_whose_disk_goes_while_it_starts_ends_as_one_whose_log_is_dead() {
+    let mut node = node(crate::send::quick_roll());
+    node.start();
+    node.kill();
+    // Of Raft's log and of the events', before it accepts and a little after.
+    for flush in 1..=8 {
+        node.spawn_with(&[("COLLECTOR_FAIL", &format!("flush.before:{flush}=pause"))]);
+        eventually("it sleeps", REACHED_WITHIN, || {
+            assert_eq!(node.process().ended(), None, "{}", node.log());
+            if stopped(node.process().pid()) { Ok(()) } else { Err("it is awake") }
+        });
+        node.process().signal("CONT");
+        let ended = || node.process().ended().ok_or("it runs");
+        let status = eventually("it ends", Duration::from_secs(30), ended);
+        assert_eq!(status.code(), Some(LOG_DEAD), "flush {flush}:\n{}", node.log());
     }
 }
 
