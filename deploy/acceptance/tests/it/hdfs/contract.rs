@@ -9,17 +9,22 @@ use std::sync::Arc;
 
 /// The file system that a node would use there.
 fn file_system(hdfs: &Hdfs) -> Arc<dyn FileSystem> {
-    file_systems(hdfs).of(&format!("{}/any", hdfs.url())).expect("a file system")
+    file_systems(hdfs.variable(CONFIGURATION))
+        .of(&format!("{}/any", hdfs.url()))
+        .expect("a file system")
 }
 
 /// As [`file_system`], for a sink that asks for something.
 pub(super) fn file_system_of(hdfs: &Hdfs, root: &str, spec: &FilesSink) -> Arc<dyn FileSystem> {
-    file_systems(hdfs).for_sink(root, spec).expect("a file system")
+    file_systems(hdfs.variable(CONFIGURATION)).for_sink(root, spec).expect("a file system")
 }
 
-fn file_systems(hdfs: &Hdfs) -> HdfsFileSystems {
+/// Where Hadoop's configuration is, in the environment.
+pub(super) const CONFIGURATION: &str = "HADOOP_CONF_DIR";
+
+pub(super) fn file_systems(configuration: &str) -> HdfsFileSystems {
     let options = HdfsOptions {
-        configuration: Some(hdfs.variable("HADOOP_CONF_DIR").into()),
+        configuration: Some(configuration.into()),
         user: None,
         kerberos_principal: None,
         kerberos_keytab: None,

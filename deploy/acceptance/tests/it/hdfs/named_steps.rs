@@ -1,5 +1,7 @@
 //! The node dies at each of its named steps, before and after it, while it writes to HDFS.
 
+mod pauses;
+
 use super::verify;
 use crate::named_steps::{kill_everywhere, node, only_finals, only_living_tokens};
 use deploy_acceptance::{Hdfs, NodeOptions, full, rounds};
@@ -16,6 +18,12 @@ fn a_kill_at_no_step_loses_or_doubles_an_event_on_hdfs() {
     let rounds = if full() { rounds(1, 16) } else { 0..1 };
     kill_everywhere(&mut node, &ledger, rounds, "2000");
     verify(hdfs, &node, &ledger, name);
+    nothing_unfinished(hdfs, name);
+}
+
+/// Fails if something has a name that a job would read and is no final, or if the staging of a token that does not
+/// live any more is still there.
+fn nothing_unfinished(hdfs: &Hdfs, name: &str) {
     // permissions, replication, owner, group, size, day, time, path
     let list = || -> Vec<(bool, String)> {
         let listed = hdfs.fs(&["-ls", "-R", &format!("/{name}/files")]);
