@@ -34,14 +34,14 @@ const FAULTS: [Fault; 8] = [
     Fault {
         name: "two DataNodes are killed at once",
         begins: &[&["kill-dn", "1"], &["kill-dn", "2"]],
-        says: &[],
+        says: &["cannot be reached", "no answer"],
         lasts: [8, 60],
         ends: &[&["start-dn", "1"], &["start-dn", "2"]],
     },
     Fault {
         name: "a DataNode hangs",
         begins: &[&["pause-dn", "2"]],
-        says: &[],
+        says: &["no answer"],
         lasts: [35, 180],
         ends: &[&["resume-dn", "2"]],
     },
@@ -110,6 +110,7 @@ fn no_fault_of_hdfs_loses_doubles_or_reorders_an_event() {
     // One line when an outage begins and one when it is over, whatever was tried in between.
     let log = node.log();
     let outages = log.matches("hdfs does not work").count();
+    say(&format!("{outages} outages in the log, for {} faults", FAULTS.len()));
     assert!((1..=16).contains(&outages), "{outages} outages:\n{log}");
     assert!(log.lines().count() < 400, "{} lines:\n{log}", log.lines().count());
 }
