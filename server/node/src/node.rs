@@ -149,7 +149,7 @@ impl RunError {
     }
 }
 
-/// Whether a disk has failed (`EIO`), and not whoever said what is on it.
+/// Whether it comes from a disk that has failed (`EIO`), not from what is on it or from what was asked for.
 fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error())

@@ -99,6 +99,16 @@ fn kill_at(node: &mut Node, step: Step, side: Side, nth: u64) -> Duration {
     begun.elapsed()
 }
 
+/// One life that falls asleep at a place (`STEP.SIDE:NTH`). Returns when it sleeps.
+pub(crate) fn sleep_at(node: &mut Node, place: &str) {
+    node.spawn_with(&[("COLLECTOR_FAIL", &format!("{place}=pause"))]);
+    eventually(&format!("it sleeps at {place}"), REACHED_WITHIN, || {
+        let ended = node.process().ended();
+        assert_eq!(ended, None, "it did not get to {place}:\n{}", node.log());
+        if stopped(node.process().pid()) { Ok(()) } else { Err("it is awake") }
+    });
+}
+
 /// At which of its passings a step may be the last: so many come in each life.
 pub(crate) fn passings(step: Step) -> u64 {
     match step {
@@ -192,11 +202,7 @@ fn a_node_whose_disk_goes_while_it_starts_ends_as_one_whose_log_is_dead() {
     node.kill();
     // Of Raft's log and of the events', before it accepts and a little after.
     for flush in 1..=8 {
-        node.spawn_with(&[("COLLECTOR_FAIL", &format!("flush.before:{flush}=pause"))]);
-        eventually("it sleeps", REACHED_WITHIN, || {
-            assert_eq!(node.process().ended(), None, "{}", node.log());
-            if stopped(node.process().pid()) { Ok(()) } else { Err("it is awake") }
-        });
+        sleep_at(&mut node, &format!("flush.before:{flush}"));
         node.process().signal("CONT");
         let ended = || node.process().ended().ok_or("it runs");
         let status = eventually("it ends", Duration::from_secs(30), ended);

@@ -1,4 +1,4 @@
-//! The node dies at each of its named steps, before and after it, while it writes to HDFS.
+//! The node dies, or falls asleep (`pauses`), at each of its named steps, before and after it, while it writes to HDFS.
 
 mod pauses;
 

@@ -12,8 +12,10 @@
 
 use super::{nothing_unfinished, verify};
 use crate::hdfs::contract::file_system_of;
-use crate::named_steps::{LOG_DEAD, REACHED_WITHIN, leave_segments, load, node, passings};
-use deploy_acceptance::{Hdfs, Node, NodeOptions, Running, eventually, rounds, say, stopped};
+use crate::named_steps::{
+    LOG_DEAD, REACHED_WITHIN, leave_segments, load, node, passings, sleep_at,
+};
+use deploy_acceptance::{Hdfs, Node, NodeOptions, Running, eventually, rounds, say};
 use sdk_config::FilesSink;
 use sdk_failpoints::{Side, Step};
 use sdk_files::fs::{EntryKind, FileSystem};
@@ -119,12 +121,7 @@ fn race(holder: &mut Node, heir: &mut Node, load: &Running, finals: &Finals, sle
     if sleep.step == Step::Trim {
         leave_segments(holder);
     }
-    holder.spawn_with(&[("COLLECTOR_FAIL", &format!("{place}=pause"))]);
-    eventually(&format!("it sleeps at {place}"), REACHED_WITHIN, || {
-        let ended = holder.process().ended();
-        assert_eq!(ended, None, "it did not get to {place}:\n{}", holder.log());
-        if stopped(holder.process().pid()) { Ok(()) } else { Err("it is awake") }
-    });
+    sleep_at(holder, &place);
     // From here to the zombie's end nobody sends anything more.
     load.signal("STOP");
     hand_over(holder, heir);
